@@ -1,0 +1,269 @@
+"""The byte format of every message: fixed-width big-endian integers and length-prefixed bytes.
+
+A message is a frozen dataclass whose fields are annotated with a codec of this module:
+
+    @dataclass(frozen=True, slots=True)
+    class ComeBack(Message, type_code=3):
+        after_ms: Annotated[int, UInt(4)]
+        reason: Annotated[str, Text(200)]
+
+On the wire it is `48 46 | version | type | fields...`. There is exactly one encoding of a value (no optional
+fields, no alternative lengths), so bytes can be signed and hashed. Decoding checks every length against its
+bound before it allocates, and fails on a byte too few or too many.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from abc import ABC, abstractmethod
+from dataclasses import fields
+from functools import cache
+from typing import Annotated, Any, ClassVar, Self, get_args, get_origin, get_type_hints
+
+from .errors import LocalError, WireError
+
+MAGIC = b"HF"
+VERSION = 1
+HEADER = len(MAGIC) + 2  # bytes
+
+
+class Reader:
+    """A cursor over received bytes that never reads past their end."""
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        self._data = memoryview(data)
+        self._at = 0
+
+    def take(self, count: int, what: str) -> bytes:
+        end = self._at + count
+        if end > len(self._data):
+            raise WireError(f"{what}: {count} bytes expected, {len(self._data) - self._at} left")
+        chunk = bytes(self._data[self._at : end])
+        self._at = end
+        return chunk
+
+    def finish(self) -> None:
+        left = len(self._data) - self._at
+        if left:
+            raise WireError(f"{left} bytes left over after the last field")
+
+
+class Codec(ABC):
+    """How one field is written and read. `what` names the field in errors."""
+
+    @abstractmethod
+    def write(self, value: Any, what: str) -> bytes:
+        """Bytes of `value`; LocalError if it does not fit the field."""
+
+    @abstractmethod
+    def read(self, reader: Reader, what: str) -> Any:
+        """The next value; WireError if the bytes are not one."""
+
+
+class UInt(Codec):
+    """Unsigned big-endian integer of `width` bytes."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+
+    def write(self, value: Any, what: str) -> bytes:
+        try:
+            return int(value).to_bytes(self.width, "big")
+        except OverflowError:
+            raise LocalError(f"{what}: {value} does not fit {self.width} unsigned bytes") from None
+
+    def read(self, reader: Reader, what: str) -> int:
+        return int.from_bytes(reader.take(self.width, what), "big")
+
+
+class Int64(Codec):
+    """Signed big-endian integer of eight bytes."""
+
+    def write(self, value: Any, what: str) -> bytes:
+        try:
+            return int(value).to_bytes(8, "big", signed=True)
+        except OverflowError:
+            raise LocalError(f"{what}: {value} does not fit eight signed bytes") from None
+
+    def read(self, reader: Reader, what: str) -> int:
+        return int.from_bytes(reader.take(8, what), "big", signed=True)
+
+
+class Float64(Codec):
+    """Finite IEEE 754 double, big-endian. NaN and infinities are refused on both sides."""
+
+    def write(self, value: Any, what: str) -> bytes:
+        if not math.isfinite(value):
+            raise LocalError(f"{what}: {value} is not a finite number")
+        return struct.pack(">d", value)
+
+    def read(self, reader: Reader, what: str) -> float:
+        value: float = struct.unpack(">d", reader.take(8, what))[0]
+        if not math.isfinite(value):
+            raise WireError(f"{what}: {value} is not a finite number")
+        return value
+
+
+class Fixed(Codec):
+    """Exactly `size` bytes."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def write(self, value: Any, what: str) -> bytes:
+        if len(value) != self.size:
+            raise LocalError(f"{what}: {len(value)} bytes given, {self.size} needed")
+        return bytes(value)
+
+    def read(self, reader: Reader, what: str) -> bytes:
+        return reader.take(self.size, what)
+
+
+class Opaque(Codec):
+    """At most `limit` bytes, preceded by their number."""
+
+    _length = UInt(4)
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+
+    def write(self, value: Any, what: str) -> bytes:
+        if len(value) > self.limit:
+            raise LocalError(f"{what}: {len(value)} bytes given, at most {self.limit} allowed")
+        return self._length.write(len(value), what) + bytes(value)
+
+    def read(self, reader: Reader, what: str) -> bytes:
+        length = self._length.read(reader, what)
+        if length > self.limit:
+            raise WireError(f"{what}: {length} bytes announced, at most {self.limit} allowed")
+        return reader.take(length, what)
+
+
+class Text(Opaque):
+    """UTF-8 text of at most `limit` bytes."""
+
+    def write(self, value: Any, what: str) -> bytes:
+        return super().write(str(value).encode(), what)
+
+    def read(self, reader: Reader, what: str) -> Any:
+        raw = super().read(reader, what)
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            raise WireError(f"{what}: not valid UTF-8") from None
+
+
+class Items(Codec):
+    """At most `limit` values of one codec, preceded by their number; a tuple in Python."""
+
+    _length = UInt(4)
+
+    def __init__(self, item: Codec, limit: int) -> None:
+        self.item, self.limit = item, limit
+
+    def write(self, value: Any, what: str) -> bytes:
+        if len(value) > self.limit:
+            raise LocalError(f"{what}: {len(value)} items given, at most {self.limit} allowed")
+        parts = [self.item.write(item, f"{what}[{i}]") for i, item in enumerate(value)]
+        return self._length.write(len(value), what) + b"".join(parts)
+
+    def read(self, reader: Reader, what: str) -> tuple[Any, ...]:
+        count = self._length.read(reader, what)
+        if count > self.limit:
+            raise WireError(f"{what}: {count} items announced, at most {self.limit} allowed")
+        return tuple(self.item.read(reader, f"{what}[{i}]") for i in range(count))
+
+
+class Record(Codec):
+    """Another record's fields, in line and without a header."""
+
+    def __init__(self, kind: type[Struct]) -> None:
+        self.kind = kind
+
+    def write(self, value: Any, what: str) -> bytes:
+        if type(value) is not self.kind:
+            raise LocalError(f"{what}: {self.kind.__name__} needed, {type(value).__name__} given")
+        return self.kind.write_fields(value)
+
+    def read(self, reader: Reader, what: str) -> Any:
+        return self.kind.read_fields(reader)
+
+
+@cache
+def _codecs(kind: type[Struct]) -> tuple[tuple[str, Codec], ...]:
+    hints = get_type_hints(kind, include_extras=True)
+    found = []
+    for field in fields(kind):  # type: ignore[arg-type]  # every Struct is declared as a dataclass
+        hint = hints[field.name]
+        if get_origin(hint) is not Annotated:
+            raise TypeError(f"{kind.__name__}.{field.name} has no wire codec")
+        found.append((field.name, get_args(hint)[1]))
+    return tuple(found)
+
+
+class Struct:
+    """A record of annotated fields. Subclasses are frozen dataclasses."""
+
+    __slots__ = ()
+
+    def write_fields(self) -> bytes:
+        name = type(self).__name__
+        return b"".join(codec.write(getattr(self, f), f"{name}.{f}") for f, codec in _codecs(type(self)))
+
+    @classmethod
+    def read_fields(cls, reader: Reader) -> Self:
+        values = {f: codec.read(reader, f"{cls.__name__}.{f}") for f, codec in _codecs(cls)}
+        return cls(**values)
+
+
+class Message(Struct):
+    """A record that travels by itself, behind magic, version and type."""
+
+    __slots__ = ()
+    type_code: ClassVar[int]
+    _known: ClassVar[dict[int, type[Message]]] = {}
+
+    def __init_subclass__(cls, type_code: int | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if type_code is None:  # @dataclass(slots=True) makes the class a second time
+            return
+        known = Message._known.get(type_code)
+        if known is not None and known.__qualname__ != cls.__qualname__:
+            raise TypeError(f"type code {type_code} is taken by {known.__name__}")
+        cls.type_code = type_code
+        Message._known[type_code] = cls
+
+    def encode(self) -> bytes:
+        return MAGIC + bytes((VERSION, self.type_code)) + self.write_fields()
+
+    @classmethod
+    def decode(cls, data: bytes | memoryview) -> Self:
+        """The message in `data`, which must be of this class and use every byte. Raises WireError."""
+        kind, reader = _open(data)
+        if kind != cls.type_code:
+            known = Message._known.get(kind)
+            raise WireError(f"{cls.__name__} expected, {known.__name__ if known else f'type {kind}'} received")
+        message = cls.read_fields(reader)
+        reader.finish()
+        return message
+
+
+def decode_any(data: bytes | memoryview, *expected: type[Message]) -> Message:
+    """The message in `data`, which must be one of `expected`. Raises WireError."""
+    kind, _ = _open(data)
+    for cls in expected:
+        if cls.type_code == kind:
+            return cls.decode(data)
+    names = " or ".join(cls.__name__ for cls in expected)
+    raise WireError(f"{names} expected, message type {kind} received")
+
+
+def _open(data: bytes | memoryview) -> tuple[int, Reader]:
+    reader = Reader(data)
+    header = reader.take(HEADER, "message header")
+    if header[:2] != MAGIC:
+        raise WireError("not a Hushfold message (wrong first bytes)")
+    if header[2] != VERSION:
+        raise WireError(f"protocol version {header[2]} received, this side speaks version {VERSION}")
+    return header[3], reader
