@@ -1,0 +1,152 @@
+"""The randomised Hadamard rotation: spreads an update evenly over its coordinates before it is rounded.
+
+    y = H D x / sqrt(n)        x padded with zeros to n, the next power of two
+                               D random signs, H the Walsh-Hadamard matrix of order n
+
+After it each coordinate of a vector of norm c is sub-Gaussian with variance proxy c^2 / n, whatever the vector was
+(Kairouz et al. 2021, arXiv 2102.06387, section 4.2): that is what lets a small modulus hold a sum.
+
+The result equals that of `tff.aggregators.HadamardTransformFactory` (TFF 0.87) bit for bit, so that a server which
+undoes the rotation in TensorFlow Federated undoes exactly what the devices did:
+
+- The signs are `tf.sign(tf.random.stateless_uniform([n], seed) - 0.5)`: Philox4x32-10 with TensorFlow's key
+  schedule. The seed is public; nothing about privacy rests on it. A uniform of exactly one half gives a sign of 0, as
+  it does in TFF: one coordinate in 2^23 is dropped for a round. It can only lower the norm.
+- The butterflies add in float32, stride 1 first. Each is one rounded addition of two numbers, so that only the order
+  of the strides matters and blocks may be taken in any order.
+- The division by float32(sqrt(n)) comes last.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+FloatVector = npt.NDArray[np.float32]
+Seed = tuple[int, int]  # two signed 64-bit integers
+
+_BLOCK = 1 << 16  # float32 values that are worked on at a time: 256 KiB stay in the second-level cache
+_COUNTERS = 1 << 14  # Philox blocks at a time, of four values each
+
+_PHILOX_MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
+_PHILOX_WEYL = (0x9E3779B9, 0xBB67AE85)
+_KEY_SCHEDULE = (0x3EC8F720, 0x02461E29)  # TensorFlow's key for scrambling a seed into key and counter
+_LOW = np.uint64(0xFFFFFFFF)
+_HIGH_SHIFT = np.uint64(32)
+
+
+def padded_size(dimension: int) -> int:
+    """The next power of two, which is the length of a rotated vector."""
+    if dimension < 1:
+        raise ValueError(f"a vector of {dimension} values cannot be rotated: at least one is needed")
+    return 1 << (dimension - 1).bit_length()
+
+
+def rotate(x: FloatVector, seed: Seed) -> FloatVector:
+    """Rotates float32[d] into a new float32[padded_size(d)]; the L2 norm stays, up to rounding."""
+    y = np.zeros(padded_size(x.size), np.float32)
+    y[: x.size] = x
+    _apply_signs(y, seed)
+    _hadamard(y)
+    return y
+
+
+def unrotate(y: FloatVector, seed: Seed, dimension: int) -> FloatVector:
+    """Undoes `rotate`: float32[padded_size(dimension)] into a new float32[dimension]."""
+    if y.size != padded_size(dimension):
+        raise ValueError(
+            f"a rotated vector of {dimension} values has {padded_size(dimension)}, but this one has {y.size}"
+        )
+    x = np.array(y, np.float32)
+    _hadamard(x)
+    _apply_signs(x, seed)
+    return x[:dimension]
+
+
+def _hadamard(x: FloatVector) -> None:
+    """The normalised Walsh-Hadamard transform in natural order, in place.
+
+    numpy is slow at short strides, so the coordinates are seen as a matrix whose columns are the low index bits.
+    The low strides are done on transposed blocks of rows, the high ones on blocks of columns, all in the cache.
+    """
+    size = x.size
+    columns = min(size, 1 << 10)
+    rows = size // columns
+    matrix = x.reshape(rows, columns)
+    buffers = (np.empty(min(size, _BLOCK), np.float32), np.empty(min(size, _BLOCK), np.float32))
+    height = min(rows, _BLOCK // columns)
+    for start in range(0, rows, height):
+        block = matrix[start : start + height]
+        block[...] = _butterflies(block.T, buffers).T
+    width = min(columns, max(1, _BLOCK // rows))
+    if rows > 1:
+        for start in range(0, columns, width):
+            slab = matrix[:, start : start + width]
+            slab[...] = _butterflies(slab, buffers)
+    np.divide(x, np.sqrt(np.float32(size)), out=x)
+
+
+def _butterflies(block: FloatVector, buffers: tuple[FloatVector, FloatVector]) -> FloatVector:
+    """The unnormalised transform along the first axis, stride 1 first.
+
+    In constant geometry (Pease 1968): each stage adds and subtracts neighbours and writes sums to the first half,
+    differences to the second; after as many stages as there are index bits the order is the natural one.
+    """
+    order = block.shape[0]
+    half = order // 2
+    source, target = (buffer[: block.size].reshape(block.shape) for buffer in buffers)
+    source[...] = block
+    for _ in range(order.bit_length() - 1):
+        np.add(source[0::2], source[1::2], out=target[:half])
+        np.subtract(source[0::2], source[1::2], out=target[half:])
+        source, target = target, source
+    return source
+
+
+def _apply_signs(x: FloatVector, seed: Seed) -> None:
+    """Multiplies x[i] by sign(u[i] - 1/2), u = tf.random.stateless_uniform([x.size], seed), in place."""
+    key, counter_high = _key_and_counter(seed)
+    for start in range(0, x.size, 4 * _COUNTERS):
+        part = x[start : start + 4 * _COUNTERS]
+        low = np.arange(start // 4, (start + part.size + 3) // 4, dtype=np.uint64)
+        shape = low.shape
+        words = _philox(
+            (
+                low & _LOW,
+                low >> _HIGH_SHIFT,
+                np.full(shape, counter_high & 0xFFFFFFFF, np.uint64),
+                np.full(shape, counter_high >> 32, np.uint64),
+            ),
+            key,
+        )
+        # TensorFlow makes a float32 in [0, 1) of the low 23 bits; one half is 2^22.
+        mantissa = words.reshape(-1)[: part.size] & np.uint32(0x7FFFFF)
+        part *= np.sign(mantissa.view(np.int32) - np.int32(1 << 22))
+
+
+def _key_and_counter(seed: Seed) -> tuple[tuple[int, int], int]:
+    """TensorFlow's schedule: the seed pair, encrypted by Philox, is the key and the high half of the counter."""
+    first, second = (word & 0xFFFFFFFFFFFFFFFF for word in seed)
+    halves = (first & 0xFFFFFFFF, first >> 32, second & 0xFFFFFFFF, second >> 32)
+    counter = [np.array([half], np.uint64) for half in halves]
+    mixed = _philox((counter[0], counter[1], counter[2], counter[3]), _KEY_SCHEDULE)[0]
+    return (int(mixed[0]), int(mixed[1])), int(mixed[3]) << 32 | int(mixed[2])
+
+
+def _philox(counter: tuple[npt.NDArray[np.uint64], ...], key: tuple[int, int]) -> npt.NDArray[np.uint32]:
+    """Philox4x32-10 (Salmon et al. 2011): counter words uint64[m] below 2^32 x 4 -> uint32[m, 4]."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        p0 = c0 * _PHILOX_MULTIPLIERS[0]
+        p1 = c2 * _PHILOX_MULTIPLIERS[1]
+        np.bitwise_xor(c1, np.uint64(k0), out=c1)
+        np.bitwise_xor(c3, np.uint64(k1), out=c3)
+        c1 ^= p1 >> _HIGH_SHIFT
+        c3 ^= p0 >> _HIGH_SHIFT
+        c0, c1, c2, c3 = c1, p1 & _LOW, c3, p0 & _LOW
+        k0, k1 = (k0 + _PHILOX_WEYL[0]) & 0xFFFFFFFF, (k1 + _PHILOX_WEYL[1]) & 0xFFFFFFFF
+    words = np.empty((c0.size, 4), np.uint32)
+    for column, word in enumerate((c0, c1, c2, c3)):
+        words[:, column] = word
+    return words
