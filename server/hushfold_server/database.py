@@ -1,0 +1,349 @@
+"""The database: what every process of the server knows, and the one place where a round changes its phase.
+
+    open -> sharing -> masking -> agreeing -> unmasking -> summed -> learned -> released
+    each of the first five -> aborted (with the reason)
+
+A round is `open` from the moment its plan is signed until its joining closes: devices check in, train and join in
+that time. `sharing` to `unmasking` are the steps of secure aggregation. Two rules:
+
+1. A phase changes by `move` alone, which refuses what `TRANSITIONS` does not list.
+2. `move` is one UPDATE that names the phase it leaves. If two processes move a round at once, one of them gets a
+   StateError and has changed nothing.
+
+SQLite is the default. The statements are portable: only `_sqlite_engine` knows which database it talks to.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Double,
+    Engine,
+    Enum,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    create_engine,
+    event,
+    func,
+    insert,
+    inspect,
+    select,
+    update,
+)
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DatabaseError
+
+from .errors import ConfigurationError, NotFound, SchemaMismatch, StateError
+
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT = 30.0  # seconds that a writer waits for another process's transaction
+
+
+class Phase(StrEnum):
+    """Where a round is."""
+
+    OPEN = "open"  # the plan is signed; devices check in, train and join
+    SHARING = "sharing"  # the roster is closed; devices share their secrets
+    MASKING = "masking"  # devices upload masked updates
+    AGREEING = "agreeing"  # survivors sign the list of survivors
+    UNMASKING = "unmasking"  # the budget is charged; survivors reveal the shares that open the sum
+    SUMMED = "summed"  # the sum is stored
+    LEARNED = "learned"  # the sum is in the learner's next state
+    RELEASED = "released"  # that state, or a later one, is in a published release
+    ABORTED = "aborted"  # ended without a sum, see `reason`
+
+
+TRANSITIONS: Mapping[Phase, frozenset[Phase]] = MappingProxyType(
+    {
+        Phase.OPEN: frozenset({Phase.SHARING, Phase.ABORTED}),
+        Phase.SHARING: frozenset({Phase.MASKING, Phase.ABORTED}),
+        Phase.MASKING: frozenset({Phase.AGREEING, Phase.ABORTED}),
+        Phase.AGREEING: frozenset({Phase.UNMASKING, Phase.ABORTED}),
+        Phase.UNMASKING: frozenset({Phase.SUMMED, Phase.ABORTED}),
+        Phase.SUMMED: frozenset({Phase.LEARNED}),
+        Phase.LEARNED: frozenset({Phase.RELEASED}),
+        Phase.RELEASED: frozenset(),
+        Phase.ABORTED: frozenset(),
+    }
+)
+
+LIVE_PHASES = frozenset(phase for phase, following in TRANSITIONS.items() if Phase.ABORTED in following)
+"""The phases in which devices wait for the server; a task has at most one round in them."""
+
+
+class TaskStatus(StrEnum):
+    ACTIVE = "active"  # opens rounds
+    PAUSED = "paused"  # by an operator; may become active again
+    FINISHED = "finished"  # did what it was launched for
+    HALTED = "halted"  # stopped by the server itself, see `reason`: a spent budget, a regression
+
+
+class ReleaseStatus(StrEnum):
+    CANDIDATE = "candidate"  # learned, not offered to devices
+    PUBLISHED = "published"  # in the TUF repository
+    WITHDRAWN = "withdrawn"  # no longer offered
+
+
+def _enum(kind: type[StrEnum]) -> Enum:
+    """The enum's values as text with a CHECK constraint; rows give back members of `kind`."""
+    return Enum(
+        kind,
+        native_enum=False,
+        create_constraint=True,
+        name=kind.__name__.lower(),
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+metadata = MetaData()
+
+schema = Table(
+    "schema_version",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),  # SCHEMA_VERSION of the server that made it
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("population", Text, nullable=False),  # which devices it speaks to
+    Column("spec", Text, nullable=False),  # the task file, TOML, as it was launched
+    Column("status", _enum(TaskStatus), nullable=False),
+    Column("reason", Text, nullable=False, default=""),  # why the status is what it is, for people
+    Column("created_at", Double, nullable=False),  # unix seconds
+)
+
+states = Table(
+    "states",
+    metadata,
+    Column("task", ForeignKey("tasks.name"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),  # successful rounds behind this state
+    Column("object_sha256", Text, nullable=False),  # hex; the learner's state in the object store
+    Column("created_at", Double, nullable=False),  # unix seconds
+)
+
+rounds = Table(
+    "rounds",
+    metadata,
+    Column("id", Text, primary_key=True),  # hex of the plan's 16-byte round id
+    Column("task", ForeignKey("tasks.name"), nullable=False),
+    Column("number", Integer, nullable=False),  # counts every round that the task opened, from 1
+    Column("base_state", Integer, nullable=False),  # states.number that devices train from
+    Column("phase", _enum(Phase), nullable=False),
+    Column("invitation", LargeBinary, nullable=False),  # encoded Invitation: the plan and its signature
+    Column("deadline", Double, nullable=False),  # unix seconds; when the present phase ends at the latest
+    Column("reason", Text, nullable=False, default=""),  # why it was aborted
+    Column("joined", Integer, nullable=False, default=0),  # devices in the roster
+    Column("sharers", Integer, nullable=False, default=0),  # devices that shared their secrets
+    Column("survivors", Integer, nullable=False, default=0),  # devices whose masked update is in the sum
+    Column("created_at", Double, nullable=False),  # unix seconds
+    Column("updated_at", Double, nullable=False),  # unix seconds of the last change of phase
+    UniqueConstraint("task", "number"),
+    ForeignKeyConstraint(["task", "base_state"], ["states.task", "states.number"]),
+    Index("rounds_by_phase", "phase", "task"),
+)
+
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("round", ForeignKey("rounds.id"), primary_key=True),
+    Column("device", Text, primary_key=True),  # hex of the 16-byte device id
+    Column("invited_at", Double, nullable=False),  # unix seconds
+)
+
+round_messages = Table(
+    "round_messages",
+    metadata,
+    Column("round", ForeignKey("rounds.id"), primary_key=True),
+    Column("stage", Text, primary_key=True),  # join, shares, masked, consent, unmask
+    Column("device", Text, primary_key=True),  # hex of the 16-byte device id
+    Column("digest", Text, nullable=False),  # hex SHA-256 of what was received: a repeat or a second answer?
+    Column("body", LargeBinary, nullable=False),  # the message; empty for masked vectors, which are summed
+    Column("received_at", Double, nullable=False),  # unix seconds
+)
+
+sums = Table(
+    "sums",
+    metadata,
+    Column("round", ForeignKey("rounds.id"), primary_key=True),
+    Column("total", LargeBinary, nullable=False),  # running sum modulo 2^bits, little-endian uint32 per value
+    Column("contributors", Integer, nullable=False),  # devices in it
+)
+
+charges = Table(
+    "charges",
+    metadata,
+    Column("round", ForeignKey("rounds.id"), primary_key=True),
+    Column("task", ForeignKey("tasks.name"), nullable=False, index=True),
+    Column("survivors", Integer, nullable=False),  # devices in the sum
+    Column("noise_contributors", Integer, nullable=False),  # survivors less the tolerated colluders
+    Column("curve", LargeBinary, nullable=False),  # Renyi DP of this round for one participant, RdpCurve as bytes
+    Column("epsilon_after", Double, nullable=False),  # of the device that took part most, after this round
+    Column("delta", Double, nullable=False),  # that epsilon_after belongs to
+    Column("charged_at", Double, nullable=False),  # unix seconds
+)
+
+participations = Table(
+    "participations",
+    metadata,
+    Column("round", ForeignKey("charges.round"), primary_key=True),
+    Column("device", Text, primary_key=True),  # hex of the 16-byte device id
+    Column("task", ForeignKey("tasks.name"), nullable=False),
+    Index("participations_by_task", "task", "device"),
+)
+
+releases = Table(
+    "releases",
+    metadata,
+    Column("number", Integer, primary_key=True),  # counts releases of every model, never used twice
+    Column("model", Text, nullable=False),
+    Column("version", Text, nullable=False),  # of the model, as devices compare it
+    Column("task", ForeignKey("tasks.name")),  # none for a base model, which no task learned
+    Column("state", Integer),  # states.number that it was made from
+    Column("weights_sha256", Text, nullable=False),  # hex; the flat float32 vector in the object store
+    Column("status", _enum(ReleaseStatus), nullable=False),
+    Column("custom", JSON, nullable=False),  # what goes into the TUF target: rollout, minimum SDK, metrics
+    Column("created_at", Double, nullable=False),  # unix seconds
+    Column("published_at", Double),  # unix seconds
+    UniqueConstraint("model", "version"),
+    ForeignKeyConstraint(["task", "state"], ["states.task", "states.number"]),
+    sqlite_autoincrement=True,  # a deleted row's number is not given out again
+)
+
+
+class Database:
+    """The server's database, for use by several processes and threads at once.
+
+    Opening creates the tables in an empty database. Raises SchemaMismatch for another version's database and
+    ConfigurationError for a file that is none of ours.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._engine = _sqlite_engine(path)
+        self._reading = self._engine.execution_options(hushfold_reads=True)
+        try:
+            with self.begin() as connection:
+                _check_schema(connection, path)
+        except DatabaseError as error:
+            self.close()
+            raise ConfigurationError(
+                f"{path} cannot be used as the server's database: {error.orig}",
+                "If the file is damaged, restore it from a backup: the privacy ledger is in it",
+            ) from error
+        except ConfigurationError:
+            self.close()
+            raise
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A transaction that may write: alone among writers from its start, committed at the end of the block.
+
+        An exception rolls back all of it. Keep the block short: other writers wait.
+        """
+        with self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A consistent snapshot, which waits for nobody. Writing in it is an error."""
+        with self._reading.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Lets go of every connection."""
+        self._engine.dispose()
+
+
+def move(
+    connection: Connection, round_id: str, from_phase: Phase, to_phase: Phase, *, now: float, **changes: Any
+) -> None:
+    """Takes a round from one phase to the next, together with `changes` to other columns of its row.
+
+    `now` is unix seconds. Raises StateError, with nothing changed, if there is no such transition or if the round
+    has left `from_phase` already; NotFound if there is no such round; ValueError for an abort without a reason.
+    """
+    if to_phase not in TRANSITIONS[from_phase]:
+        raise StateError(f"round {round_id}: there is no step from {from_phase} to {to_phase}")
+    if to_phase is Phase.ABORTED and not changes.get("reason"):
+        raise ValueError("an aborted round needs a reason")
+    moved = connection.execute(
+        update(rounds)
+        .where(rounds.c.id == round_id, rounds.c.phase == from_phase)
+        .values(phase=to_phase, updated_at=now, **changes)
+    )
+    if moved.rowcount == 0:
+        actual = connection.scalar(select(rounds.c.phase).where(rounds.c.id == round_id))
+        if actual is None:
+            raise NotFound(f"there is no round {round_id}")
+        raise StateError(
+            f"round {round_id}: cannot go from {from_phase} to {to_phase}, it is {actual}",
+            "Another process moved it; read the round again",
+        )
+
+
+def _sqlite_engine(path: Path) -> Engine:
+    # SQLite would create the file readable to all; its -wal and -shm files inherit the mode.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_TIMEOUT}, pool_size=16
+    )
+
+    @event.listens_for(engine, "connect")
+    def configure(raw: sqlite3.Connection, _record: object) -> None:
+        # The driver would begin transactions by itself, late and deferred: two that read before they write would
+        # then fail, not wait. `begin` below does it.
+        raw.isolation_level = None
+        raw.execute("PRAGMA foreign_keys = ON")
+        # FULL syncs the log at every commit. With NORMAL, WAL may lose the last transactions in a power failure:
+        # a budget charge could vanish after devices had answered to it.
+        raw.execute("PRAGMA synchronous = FULL")
+        if raw.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+            raw.execute("PRAGMA journal_mode = WAL")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        reads = connection.get_execution_options().get("hushfold_reads", False)
+        connection.exec_driver_sql(f"PRAGMA query_only = {'ON' if reads else 'OFF'}")
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _check_schema(connection: Connection, path: Path) -> None:
+    present = set(inspect(connection).get_table_names())
+    if not present:
+        metadata.create_all(connection)
+        connection.execute(insert(schema).values(version=SCHEMA_VERSION))
+        return
+    if schema.name not in present:
+        raise ConfigurationError(
+            f"{path} is a database, but not one of this server: it has no table {schema.name}",
+            "Name another file",
+        )
+    version = connection.scalar(select(func.max(schema.c.version)))
+    if version != SCHEMA_VERSION:
+        age = "a newer" if (version or 0) > SCHEMA_VERSION else "an older"
+        raise SchemaMismatch(
+            f"{path} has schema version {version}, this server knows version {SCHEMA_VERSION}: "
+            f"it was made by {age} server",
+            "Start the version of the server that made it, or restore a matching backup",
+        )

@@ -1,0 +1,257 @@
+"""The server's folder and its settings.
+
+    home/
+      server.toml         settings, see `Settings`; may be absent
+      hushfold.db         the database (with -wal and -shm beside it while in use)
+      objects/            weights, learner states: files named by their hash
+      keys/authority/     the enrolment key: for the authority process alone, in production another user's
+      keys/plan/          the key that signs plans: for the api process
+      keys/release/       the TUF keys: for the publisher process
+      releases/metadata/  the TUF repository that devices read
+      releases/targets/
+      logs/
+      public/             what an app embeds: root.json, authority.pub, plan.pub, services.json
+
+Folders are created 0700 and keys 0600, and a key that others can read is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import os
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
+
+from .errors import ConfigurationError
+from .toml_tables import Faults, TomlTable, read
+
+HOME_VARIABLE = "HUSHFOLD_HOME"
+_KEY_BYTES_LIMIT = 1 << 16
+
+KeyRole = Literal["authority", "plan", "release"]
+Port = Annotated[int, Field(ge=0, le=65535)]  # 0: any free port, for tests
+
+
+@dataclass(frozen=True)
+class Home:
+    """One server's folder. Making the object touches nothing; `create` and `open` look at the disk."""
+
+    path: Path
+
+    @classmethod
+    def default(cls) -> Home:
+        """The folder that HUSHFOLD_HOME names, else `hushfold-home` in the current folder."""
+        return cls(Path(os.environ.get(HOME_VARIABLE) or "hushfold-home").absolute())
+
+    @classmethod
+    def create(cls, path: Path) -> Home:
+        """The folder with everything in it that is missing; what is there is left as it is."""
+        home = cls(path.absolute())
+        for folder in home._folders:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return home
+
+    @classmethod
+    def open(cls, path: Path) -> Home:
+        """The folder of a server that was set up. Raises ConfigurationError if it is none."""
+        home = cls(path.absolute())
+        missing = [str(folder.relative_to(home.path)) for folder in home._folders if not folder.is_dir()]
+        if missing:
+            raise ConfigurationError(
+                f"{home.path} is not a server's folder: it has no {', '.join(missing)}",
+                f"Set one up with `hushfold-server init`, or name another with --home or {HOME_VARIABLE}",
+            )
+        return home
+
+    @property
+    def _folders(self) -> tuple[Path, ...]:
+        return (
+            self.path,
+            self.objects,
+            self.path / "keys",
+            *(self.keys(role) for role in ("authority", "plan", "release")),
+            self.releases,
+            self.release_metadata,
+            self.release_targets,
+            self.logs,
+            self.public,
+        )
+
+    @property
+    def settings_file(self) -> Path:
+        return self.path / "server.toml"
+
+    @property
+    def database(self) -> Path:
+        return self.path / "hushfold.db"
+
+    @property
+    def objects(self) -> Path:
+        return self.path / "objects"
+
+    def keys(self, role: KeyRole) -> Path:
+        return self.path / "keys" / role
+
+    @property
+    def releases(self) -> Path:
+        return self.path / "releases"
+
+    @property
+    def release_metadata(self) -> Path:
+        return self.releases / "metadata"
+
+    @property
+    def release_targets(self) -> Path:
+        return self.releases / "targets"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def public(self) -> Path:
+        return self.path / "public"
+
+    def write_key(self, role: KeyRole, name: str, secret: bytes) -> Path:
+        """Stores a new key, readable by this user alone. Raises ConfigurationError if there is one already."""
+        path = self.keys(role) / name
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            raise ConfigurationError(
+                f"there is a key at {path} already", "Devices trust it; move it away to make another"
+            ) from None
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secret)
+            file.flush()
+            os.fsync(descriptor)
+        return path
+
+    def read_key(self, role: KeyRole, name: str) -> bytes:
+        """A stored key. Raises ConfigurationError if it is missing or if other users can read it."""
+        path = self.keys(role) / name
+        try:
+            with path.open("rb") as file:
+                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+                secret = file.read(_KEY_BYTES_LIMIT)
+        except FileNotFoundError:
+            raise ConfigurationError(
+                f"the key {path} is missing", "Restore it from a backup; devices trust no other"
+            ) from None
+        except PermissionError:
+            raise ConfigurationError(
+                f"the key {path} belongs to another user", f"Start this process as the owner of {path.parent}"
+            ) from None
+        if mode & 0o077:
+            raise ConfigurationError(
+                f"other users may read the key {path} (mode {mode:04o})", f"Run `chmod 600 {path}`"
+            )
+        return secret
+
+    def publish(self, name: str, content: bytes) -> Path:
+        """Writes a file for apps to embed into `public/`, whole or not at all."""
+        descriptor, temporary = tempfile.mkstemp(dir=self.public)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            Path(temporary).replace(self.public / name)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                Path(temporary).unlink()
+            raise
+        return self.public / name
+
+
+class Settings(TomlTable):
+    """`server.toml`. Every field has a default that suits a server on this machine alone."""
+
+    host: str = "127.0.0.1"  # address that the api and the authority listen on
+    api_port: Port = 8470
+    authority_port: Port = 8471
+    public_url: str | None = None  # where devices reach the api; default: host and port
+    public_authority_url: str | None = None  # where devices reach the authority; default: host and port
+    tls_certificate: str | None = None  # PEM file with the chain
+    tls_key: str | None = None  # PEM file
+    tls_proxy: bool = False  # a proxy in front of both services speaks TLS to devices
+    certificate_days: Annotated[int, Field(ge=1, le=3650)] = 365  # validity of a device's certificate
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @classmethod
+    def load(cls, home: Home) -> Self:
+        """The settings of `home`; the defaults if it has no server.toml. Raises ConfigurationError."""
+        try:
+            text = home.settings_file.read_text()
+        except FileNotFoundError:
+            return cls()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{home.settings_file} cannot be read: {error}") from None
+        try:
+            return read(cls, text)
+        except Faults as faults:
+            raise ConfigurationError(
+                "\n".join((f"{home.settings_file} has faults:", *(f"  - {fault}" for fault in faults.sentences)))
+            ) from None
+
+    @model_validator(mode="after")
+    def _devices_are_reached_over_tls(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together: give both or none")
+        if not _is_loopback(self.host):
+            if not (self.tls_certificate or self.tls_proxy):
+                raise ValueError(
+                    f"host {self.host!r} can be reached from other machines: give tls_certificate and tls_key, "
+                    "or set tls_proxy = true if a proxy in front of the server speaks TLS"
+                )
+            if self.public_url is None or self.public_authority_url is None:
+                raise ValueError(
+                    f"host {self.host!r} can be reached from other machines: public_url and public_authority_url "
+                    "must say by what name devices reach it"
+                )
+        for name, url in (
+            ("public_url", self.public_url),
+            ("public_authority_url", self.public_authority_url),
+        ):
+            if url is None:
+                continue
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError(f"{name} is {url!r}; a URL such as https://hushfold.example is needed")
+            if parts.scheme == "http" and not _is_loopback(parts.hostname):
+                raise ValueError(f"{name} is {url!r}; devices use http on loopback only: https is needed")
+        return self
+
+    @property
+    def api_url(self) -> str:
+        """Where devices reach the api, without a trailing slash."""
+        return self._url(self.public_url, self.api_port)
+
+    @property
+    def authority_url(self) -> str:
+        """Where devices reach the enrolment authority, without a trailing slash."""
+        return self._url(self.public_authority_url, self.authority_port)
+
+    def _url(self, given: str | None, port: int) -> str:
+        if given is not None:
+            return given.rstrip("/")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls_certificate else 'http'}://{host}:{port}"
+
+    def services(self) -> bytes:
+        """`public/services.json`: the addresses that an app embeds, as JSON."""
+        addresses = {"api": self.api_url, "authority": self.authority_url}
+        return json.dumps(addresses, indent=2).encode() + b"\n"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
