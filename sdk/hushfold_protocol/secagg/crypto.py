@@ -1,0 +1,90 @@
+"""Keys, derivations, share encryption and masks. Every derivation names its purpose, its session and its ends."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from ..errors import Refused
+
+Vector = npt.NDArray[np.uint32]
+
+_LABEL = b"hushfold/v1/secagg/"
+_CHUNK = 1 << 17  # values of four bytes: half a megabyte stays in the cache
+_ZEROS = bytes(4 * _CHUNK)
+# A key encrypts one message and no other (it depends on session, sender and receiver), so the nonce may be fixed.
+_NONCE = bytes(12)
+
+
+def derive(secret: bytes, purpose: str, session: bytes, first: int, second: int) -> bytes:
+    """32 bytes by HKDF-SHA256 (RFC 5869) for one purpose between two roster indices of one session."""
+    info = _LABEL + purpose.encode() + b"\0" + session + first.to_bytes(2, "big") + second.to_bytes(2, "big")
+    return HKDF(SHA256(), 32, salt=None, info=info).derive(secret)
+
+
+def agree(private: X25519PrivateKey, public: bytes) -> bytes:
+    """The X25519 shared secret. Raises Refused for a public key of small order."""
+    try:
+        return private.exchange(X25519PublicKey.from_public_bytes(public))
+    except ValueError:
+        raise Refused("a device of the roster has a degenerate X25519 key") from None
+
+
+def share_key(private: X25519PrivateKey, public: bytes, session: bytes, sender: int, receiver: int) -> bytes:
+    """The key under which `sender` encrypts shares to `receiver`."""
+    return derive(agree(private, public), "share", session, sender, receiver)
+
+
+def pair_seed(private: X25519PrivateKey, public: bytes, session: bytes, one: int, other: int) -> bytes:
+    """The mask seed that two devices have in common; the order of the indices does not matter."""
+    return derive(agree(private, public), "pair", session, min(one, other), max(one, other))
+
+
+def self_seed(secret: bytes, session: bytes, index: int) -> bytes:
+    """The seed of a device's own mask."""
+    return derive(secret, "self", session, index, index)
+
+
+def commit(seed: bytes, round_id: bytes) -> bytes:
+    """Commitment to a self-mask secret: it has 256 bits of entropy, so a hash hides it."""
+    return hashlib.sha256(_LABEL + b"commit\0" + round_id + seed).digest()
+
+
+def encrypt_shares(key: bytes, plain: bytes, session: bytes, sender: int, receiver: int) -> bytes:
+    return AESGCM(key).encrypt(_NONCE, plain, _ends(session, sender, receiver))
+
+
+def decrypt_shares(key: bytes, sealed: bytes, session: bytes, sender: int, receiver: int) -> bytes:
+    """Raises Refused if they were not encrypted by `sender` to `receiver` in this session."""
+    try:
+        return AESGCM(key).decrypt(_NONCE, sealed, _ends(session, sender, receiver))
+    except InvalidTag:
+        raise Refused(f"the shares from device {sender} were not encrypted for this session and device") from None
+
+
+def _ends(session: bytes, sender: int, receiver: int) -> bytes:
+    return _LABEL + session + sender.to_bytes(2, "big") + receiver.to_bytes(2, "big")
+
+
+def apply_mask(vector: Vector, seed: bytes, sign: int) -> None:
+    """Adds (`sign` = 1) or subtracts (-1) the AES-256-CTR stream of `seed` in place, modulo 2^32.
+
+    Arithmetic modulo 2^b follows by dropping the upper bits at the end. A seed is used for one vector of one
+    session only, so the counter starts at zero.
+    """
+    stream = Cipher(algorithms.AES(seed), modes.CTR(bytes(16))).encryptor()
+    operation = np.add if sign > 0 else np.subtract
+    buffer = bytearray(4 * _CHUNK + 16)
+    words = np.frombuffer(buffer, "<u4", count=_CHUNK)
+    for start in range(0, vector.size, _CHUNK):
+        part = vector[start : start + _CHUNK]
+        stream.update_into(memoryview(_ZEROS)[: 4 * part.size], buffer)
+        operation(part, words[: part.size], out=part)

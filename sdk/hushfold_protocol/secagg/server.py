@@ -1,0 +1,285 @@
+"""The server's role. All its transitions live here.
+
+    Joining --close--> Sharing --close--> Masking --close--> Agreeing --close--> Unmasking --close--> Opened
+
+Every stage is an immutable value. `accept` takes one device's message and returns the stage with it; `close` ends
+the stage and returns the next one, or raises TooFew: the session is then over, and nothing in it can be opened.
+`announcement` is what the stage tells a device. The masked vectors are not kept: the caller adds each one to a
+running sum as it arrives, so memory does not grow with the cohort, and `unmask` takes the masks off at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from ..errors import Equivocation, Refused, TooFew
+from ..messages import (
+    SEALED_BYTES,
+    Consent,
+    Consents,
+    Delivery,
+    IndexedSignature,
+    Join,
+    Masked,
+    Roster,
+    Shares,
+    Survivors,
+    Unmask,
+    to_bitmap,
+)
+from ..packing import unpack
+from ..plan import Plan
+from ..signing import device_id, verify, verify_join
+from . import crypto, shamir
+from .session import Session, open_session
+
+
+@dataclass(frozen=True)
+class Joining:
+    """Devices that hold a finished update enter with fresh keys."""
+
+    plan: Plan
+    authority_key: bytes
+    joins: Mapping[bytes, Join] = field(default_factory=dict)  # by device id
+
+    @property
+    def full(self) -> bool:
+        return len(self.joins) >= self.plan.cohort.maximum
+
+    def accept(self, join: Join, now: float) -> Joining:
+        device = device_id(join.certificate.public_key)
+        known = self.joins.get(device)
+        if known is not None:
+            if known != join:
+                raise Equivocation("this device joined the session before, with other keys")
+            return self
+        if self.full:
+            raise Refused("the session is full")
+        verify_join(join, self.plan, self.authority_key, now)
+        return replace(self, joins={**self.joins, device: join})
+
+    def close(self, now: float) -> Sharing:
+        roster = Roster(tuple(self.joins[device] for device in sorted(self.joins)))
+        return Sharing(open_session(self.plan, roster, self.authority_key, now))
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Every device of the roster encrypts shares of its secrets to every other."""
+
+    session: Session
+    sealed: Mapping[int, tuple[bytes, ...]] = field(default_factory=dict)  # by sender
+
+    def announcement(self) -> Roster:
+        return Roster(self.session.joins)
+
+    def accept(self, sender: int, message: Shares) -> Sharing:
+        _same_session(self.session, message.session)
+        if len(message.sealed) != self.session.size - 1:
+            raise Refused(
+                f"shares for {len(message.sealed)} devices, the roster has {self.session.size - 1} others"
+            )
+        if any(len(sealed) != SEALED_BYTES for sealed in message.sealed):
+            raise Refused("a share of the wrong length")
+        if _repeated(self.sealed.get(sender), message.sealed):
+            return self
+        return replace(self, sealed={**self.sealed, sender: message.sealed})
+
+    @property
+    def full(self) -> bool:
+        return len(self.sealed) == self.session.size
+
+    def close(self) -> Masking:
+        _enough(
+            len(self.sealed), max(self.session.plan.cohort.floor, self.session.threshold), "shared their secrets"
+        )
+        return Masking(self.session, dict(self.sealed))
+
+
+@dataclass(frozen=True)
+class Masking:
+    """The sharers upload their masked vectors."""
+
+    session: Session
+    sealed: Mapping[int, tuple[bytes, ...]]  # by sender
+    uploaded: frozenset[int] = frozenset()
+
+    @property
+    def sharers(self) -> frozenset[int]:
+        return frozenset(self.sealed)
+
+    def announcement(self, receiver: int) -> Delivery:
+        """Each message in a sender's list stands at the receiver's place among the others of the roster."""
+        bundle = tuple(
+            self.sealed[sender][receiver - (receiver > sender)]
+            for sender in sorted(self.sealed)
+            if sender != receiver
+        )
+        return Delivery(self.session.id, to_bitmap(self.sharers, self.session.size), bundle)
+
+    def accept(self, sender: int, message: Masked, total: crypto.Vector) -> Masking:
+        """Adds the vector to `total` (uint32, in place, modulo 2^32): at once, and once for each device."""
+        _same_session(self.session, message.session)
+        if sender not in self.sealed:
+            raise Refused("an upload by a device that has not shared its secrets")
+        if sender in self.uploaded:
+            raise Equivocation("this device's vector is in the sum already")
+        try:
+            vector = unpack(message.vector, total.size, self.session.plan.update.bits)
+        except ValueError as error:
+            raise Refused(f"the masked vector is malformed: {error}") from None
+        np.add(total, vector, out=total)
+        return replace(self, uploaded=self.uploaded | {sender})
+
+    @property
+    def full(self) -> bool:
+        return self.uploaded == self.sharers
+
+    def close(self) -> Agreeing:
+        _enough(len(self.uploaded), self.session.consents, "uploaded")
+        return Agreeing(self.session, self.sharers, self.uploaded)
+
+
+@dataclass(frozen=True)
+class Agreeing:
+    """The survivors sign the lists that they were shown."""
+
+    session: Session
+    sharers: frozenset[int]
+    survivors: frozenset[int]
+    signatures: Mapping[int, bytes] = field(default_factory=dict)
+
+    def announcement(self) -> Survivors:
+        return Survivors(self.session.id, to_bitmap(self.survivors, self.session.size))
+
+    def accept(self, sender: int, message: Consent) -> Agreeing:
+        _same_session(self.session, message.session)
+        if sender not in self.survivors:
+            raise Refused("a consent by a device that is not among the survivors")
+        if _repeated(self.signatures.get(sender), message.signature):
+            return self
+        public_key = self.session.joins[sender].certificate.public_key
+        verify(public_key, "consent", self.session.consent_text(self.sharers, self.survivors), message.signature)
+        return replace(self, signatures={**self.signatures, sender: message.signature})
+
+    @property
+    def full(self) -> bool:
+        return len(self.signatures) == len(self.survivors)
+
+    def close(self) -> Unmasking:
+        _enough(len(self.signatures), self.session.consents, "agreed on the survivors")
+        return Unmasking(self.session, self.sharers, self.survivors, dict(self.signatures))
+
+
+@dataclass(frozen=True)
+class Unmasking:
+    """The survivors give shares: of each survivor's own seed, or of each drop-out's masking key."""
+
+    session: Session
+    sharers: frozenset[int]
+    survivors: frozenset[int]
+    signatures: Mapping[int, bytes]
+    answers: Mapping[int, Unmask] = field(default_factory=dict)
+
+    @property
+    def dropped(self) -> frozenset[int]:
+        return self.sharers - self.survivors
+
+    def announcement(self) -> Consents:
+        entries = tuple(IndexedSignature(i, self.signatures[i]) for i in sorted(self.signatures))
+        return Consents(self.session.id, entries)
+
+    def accept(self, sender: int, message: Unmask) -> Unmasking:
+        _same_session(self.session, message.session)
+        if sender not in self.survivors:
+            raise Refused("shares by a device that is not among the survivors")
+        if _repeated(self.answers.get(sender), message):
+            return self
+        if [entry.index for entry in message.seeds] != sorted(self.survivors):
+            raise Refused("seed shares for other devices than the survivors")
+        if [entry.index for entry in message.keys] != sorted(self.dropped):
+            raise Refused("key shares for other devices than the drop-outs")
+        return replace(self, answers={**self.answers, sender: message})
+
+    @property
+    def full(self) -> bool:
+        return len(self.answers) == len(self.survivors)
+
+    def close(self) -> Opened:
+        """The secrets that take the masks off. Raises TooFew, or Refused if a device gave wrong shares."""
+        _enough(len(self.answers), self.session.threshold, "gave shares")
+        holders = sorted(self.answers)[: self.session.threshold]
+        reconstruct = shamir.Reconstructor(holders)
+        seed_shares = {i: {e.index: e.share for e in self.answers[i].seeds} for i in holders}
+        key_shares = {i: {e.index: e.share for e in self.answers[i].keys} for i in holders}
+        seeds, keys = {}, {}
+        for owner in sorted(self.survivors):
+            seed = _secret(reconstruct, seed_shares, owner)
+            if crypto.commit(seed, self.session.plan.round_id) != self.session.joins[owner].seed_commitment:
+                raise Refused(f"the shares of device {owner}'s seed do not fit its commitment")
+            seeds[owner] = seed
+        for owner in sorted(self.dropped):
+            key = X25519PrivateKey.from_private_bytes(_secret(reconstruct, key_shares, owner))
+            if key.public_key().public_bytes_raw() != self.session.joins[owner].masking_key:
+                raise Refused(f"the shares of device {owner}'s masking key do not fit its public key")
+            keys[owner] = key
+        return Opened(self.session, self.survivors, seeds, keys)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The secrets of one session that open its sum over exactly the survivors."""
+
+    session: Session
+    survivors: frozenset[int]
+    seeds: Mapping[int, bytes] = field(repr=False)
+    keys: Mapping[int, X25519PrivateKey] = field(repr=False)
+
+    def unmask(self, total: crypto.Vector) -> crypto.Vector:
+        """The sum of the survivors' vectors modulo 2^bits, from `total`, which is left unchanged."""
+        result = total.copy()
+        session = self.session
+        for owner, seed in self.seeds.items():
+            crypto.apply_mask(result, crypto.self_seed(seed, session.id, owner), -1)
+        for owner, key in self.keys.items():
+            for peer in self.survivors:
+                pair = crypto.pair_seed(key, session.joins[peer].masking_key, session.id, owner, peer)
+                # The survivor added its half of the mask; its sign is the survivor's, so take off the same.
+                crypto.apply_mask(result, pair, -1 if peer < owner else 1)
+        bits = session.plan.update.bits
+        if bits < 32:
+            result &= np.uint32((1 << bits) - 1)
+        return result
+
+
+Stage = Joining | Sharing | Masking | Agreeing | Unmasking
+
+
+def _secret(reconstruct: shamir.Reconstructor, shares: Mapping[int, Mapping[int, bytes]], owner: int) -> bytes:
+    try:
+        return reconstruct.secret({holder: shares[holder][owner] for holder in reconstruct.indices})
+    except ValueError as error:
+        raise Refused(f"the shares of device {owner}'s secret are wrong: {error}") from None
+
+
+def _same_session(session: Session, received: bytes) -> None:
+    if received != session.id:
+        raise Refused("a message of another session")
+
+
+def _repeated(known: object, received: object) -> bool:
+    """True for a byte-identical retransmission, False for a first message; raises Equivocation otherwise."""
+    if known is None:
+        return False
+    if known != received:
+        raise Equivocation("a second, different message for the same step")
+    return True
+
+
+def _enough(count: int, needed: int, what: str) -> None:
+    if count < needed:
+        raise TooFew(f"{count} devices {what}, {needed} are needed")

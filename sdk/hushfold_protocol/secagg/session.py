@@ -1,0 +1,92 @@
+"""What both roles derive from a roster: the session id, the order of devices, and the texts that are signed.
+
+    session = SHA-256("session" | plan hash | Merkle root of the joins)
+
+It goes into every key derivation, associated datum and signature: devices that were shown different plans or
+rosters have nothing in common, and a sum over both cannot be opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from ..errors import Refused, TooFew
+from ..messages import Join, Roster, to_bitmap
+from ..plan import Plan
+from ..signing import device_id, verify_join
+
+_LABEL = b"hushfold/v1/secagg/"
+
+
+def merkle_root(leaves: Sequence[bytes]) -> bytes:
+    """The root of RFC 6962, section 2.1: leaves and nodes are hashed in domains of their own."""
+    if not leaves:
+        raise ValueError("a tree needs a leaf")
+    if len(leaves) == 1:
+        return hashlib.sha256(b"\0" + leaves[0]).digest()
+    middle = 1 << (len(leaves) - 1).bit_length() - 1
+    return hashlib.sha256(b"\1" + merkle_root(leaves[:middle]) + merkle_root(leaves[middle:])).digest()
+
+
+@dataclass(frozen=True)
+class Session:
+    """One roster under one plan. Index = position in the roster."""
+
+    plan: Plan
+    joins: tuple[Join, ...]
+    id: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.joins)
+
+    @property
+    def threshold(self) -> int:
+        """Shares that open a secret."""
+        return self.plan.cohort.threshold(self.size)
+
+    @property
+    def consents(self) -> int:
+        """Signatures on one list of survivors before anything is unmasked."""
+        return self.plan.cohort.consents(self.size)
+
+    def index_of(self, device: bytes) -> int:
+        """The index of a device id. Raises KeyError."""
+        for index, join in enumerate(self.joins):
+            if device_id(join.certificate.public_key) == device:
+                return index
+        raise KeyError(device.hex())
+
+    def consent_text(self, sharers: frozenset[int], survivors: frozenset[int]) -> bytes:
+        """What a survivor signs: the session, who shared, and who is in the sum.
+
+        The sharers are in it too. With survivors alone, a server could show two halves of the cohort different
+        sharers, so that each half masks within itself, and open two sums where the devices agreed to one.
+        """
+        return self.id + to_bitmap(sharers, self.size) + to_bitmap(survivors, self.size)
+
+
+def open_session(plan: Plan, roster: Roster, authority_key: bytes, now: float) -> Session:
+    """The session of a roster, after every check that both roles make.
+
+    `now` is unix seconds. Raises TooFew below the floor, Refused for a roster that is too large, unsorted or names
+    a device or a key twice, SignatureInvalid for a join that no enrolled device signed for this plan.
+    """
+    joins = roster.joins
+    if len(joins) < plan.cohort.floor:
+        raise TooFew(f"{len(joins)} devices joined, the floor is {plan.cohort.floor}")
+    if len(joins) > plan.cohort.maximum:
+        raise Refused(f"a roster of {len(joins)} devices, the plan admits {plan.cohort.maximum}")
+    ids = [device_id(join.certificate.public_key) for join in joins]
+    if any(one >= other for one, other in pairwise(ids)):
+        raise Refused("the roster is not sorted by device id, or names a device twice")
+    keys = [key for join in joins for key in (join.sharing_key, join.masking_key)]
+    if len(set(keys)) != len(keys):
+        raise Refused("two devices of the roster have the same key")
+    for join in joins:
+        verify_join(join, plan, authority_key, now)
+    root = merkle_root([join.encode() for join in joins])
+    return Session(plan, joins, hashlib.sha256(_LABEL + b"session\0" + plan.hash + root).digest())

@@ -1,0 +1,133 @@
+"""A cohort of devices and a server in one process, for the tests of secure aggregation."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from hushfold_protocol.plan import (
+    CohortParameters,
+    ModelReference,
+    Plan,
+    TrainingParameters,
+    UpdateParameters,
+)
+from hushfold_protocol.secagg import server
+from hushfold_protocol.secagg.device import DeviceSession, Identity
+from hushfold_protocol.signing import issue_certificate
+
+NOW = 1_800_000_000
+
+AUTHORITY = Ed25519PrivateKey.from_private_bytes(bytes(31) + b"\1")
+AUTHORITY_KEY = AUTHORITY.public_key().public_bytes_raw()
+
+
+def make_plan(
+    *, bits: int = 20, floor: int = 4, maximum: int = 12, gamma: float = 0.1, dimension: int = 48
+) -> Plan:
+    return Plan(
+        population="keyboard-en",
+        task="test",
+        round_id=bytes(range(16)),
+        round_number=1,
+        model=ModelReference("next_word", "1.0.0", bytes(32), "adapter", bytes(32)),
+        training=TrainingParameters(10, 4, 8, 0.1, 1, 100, 0),
+        update=UpdateParameters(dimension, 1.0, 100.0, bits, 20.0, 3, 4, 1e-3),
+        cohort=CohortParameters(maximum, maximum, floor, gamma),
+        delta=1e-6,
+        join_delay_ms=0,
+        expires=NOW + 600,
+    )
+
+
+def make_identity(number: int) -> Identity:
+    key = Ed25519PrivateKey.from_private_bytes(number.to_bytes(32, "big"))
+    certificate = issue_certificate(AUTHORITY, key.public_key().public_bytes_raw(), NOW - 60, NOW + 3600)
+    return Identity(key, certificate, AUTHORITY_KEY)
+
+
+def seeded(seed: int) -> Callable[[int], bytes]:
+    return random.Random(seed).randbytes
+
+
+@dataclass
+class Cohort:
+    """`size` devices with given vectors in one session; drop-outs are named by device number at each step."""
+
+    plan: Plan
+    vectors: list[np.ndarray]
+    seed: int = 1
+    devices: list[DeviceSession] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.devices = [
+            DeviceSession(
+                self.plan,
+                make_identity(number + 1),
+                lambda number=number: self.vectors[number],
+                min_cohort=2,
+                clock=lambda: NOW,
+                random_bytes=seeded(self.seed * 1000 + number),
+            )
+            for number in range(len(self.vectors))
+        ]
+        self.total = np.zeros(self.vectors[0].size, np.uint32)
+
+    def join(self) -> server.Sharing:
+        stage = server.Joining(self.plan, AUTHORITY_KEY)
+        for device in self.devices:
+            stage = stage.accept(device.join, NOW)
+        sharing = stage.close(NOW)
+        self.index = {n: sharing.session.joins.index(d.join) for n, d in enumerate(self.devices)}
+        return sharing
+
+    def share(self, stage: server.Sharing, lost: Collection[int] = ()) -> server.Masking:
+        for number in self._present(lost):
+            stage = stage.accept(self.index[number], self.devices[number].receive(stage.announcement()))
+        return stage.close()
+
+    def upload(self, stage: server.Masking, lost: Collection[int] = ()) -> server.Agreeing:
+        for number in self._present(lost):
+            index = self.index[number]
+            masked = self.devices[number].receive(stage.announcement(index))
+            stage = stage.accept(index, masked, self.total)
+        return stage.close()
+
+    def agree(self, stage: server.Agreeing, lost: Collection[int] = ()) -> server.Unmasking:
+        for number in self._present(lost):
+            stage = stage.accept(self.index[number], self.devices[number].receive(stage.announcement()))
+        return stage.close()
+
+    def unmask(self, stage: server.Unmasking, lost: Collection[int] = ()) -> np.ndarray:
+        for number in self._present(lost):
+            stage = stage.accept(self.index[number], self.devices[number].receive(stage.announcement()))
+        return stage.close().unmask(self.total)
+
+    def _present(self, lost: Collection[int]) -> list[int]:
+        return [n for n in range(len(self.devices)) if n not in lost]
+
+    def expected(self, lost: Collection[int]) -> np.ndarray:
+        present = [v for n, v in enumerate(self.vectors) if n not in lost]
+        total = np.sum(present, axis=0, dtype=np.uint64) % (1 << self.plan.update.bits)
+        return total.astype(np.uint32)
+
+    def run(self, share=(), upload=(), agree=(), unmask=()) -> np.ndarray:
+        """The sum, with the named devices lost at each step and at every later one."""
+        lost = set(share)
+        masking = self.share(self.join(), lost)
+        agreeing = self.upload(masking, lost := lost | set(upload))
+        unmasking = self.agree(agreeing, lost := lost | set(agree))
+        return self.unmask(unmasking, lost | set(unmask))
+
+
+def make_vectors(count: int, plan: Plan, seed: int = 0) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    size = plan.update.encoding().padded
+    return [rng.integers(0, 1 << plan.update.bits, size, np.uint64).astype(np.uint32) for _ in range(count)]
+
+
+__all__ = ["AUTHORITY_KEY", "NOW", "Cohort", "make_identity", "make_plan", "make_vectors", "replace", "seeded"]

@@ -1,0 +1,147 @@
+"""The byte format: one encoding of a value, every length checked, nothing left over."""
+
+from dataclasses import dataclass, fields
+from typing import Annotated
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hushfold_protocol import messages, plan, wire
+from hushfold_protocol.errors import LocalError, WireError
+
+
+@dataclass(frozen=True, slots=True)
+class Inner(wire.Struct):
+    number: Annotated[int, wire.UInt(2)]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample(wire.Message, type_code=250):
+    small: Annotated[int, wire.UInt(1)]
+    signed: Annotated[int, wire.Int64()]
+    real: Annotated[float, wire.Float64()]
+    fixed: Annotated[bytes, wire.Fixed(3)]
+    opaque: Annotated[bytes, wire.Opaque(5)]
+    text: Annotated[str, wire.Text(20)]
+    inner: Annotated[tuple[Inner, ...], wire.Items(wire.Record(Inner), 4)]
+
+
+SAMPLE = Sample(7, -2, 0.5, b"abc", b"xy", "né", (Inner(1), Inner(65535)))
+
+samples = st.builds(
+    Sample,
+    small=st.integers(0, 255),
+    signed=st.integers(-(2**63), 2**63 - 1),
+    real=st.floats(allow_nan=False, allow_infinity=False),
+    fixed=st.binary(min_size=3, max_size=3),
+    opaque=st.binary(max_size=5),
+    text=st.text(max_size=5),
+    inner=st.lists(st.builds(Inner, number=st.integers(0, 65535)), max_size=4).map(tuple),
+)
+
+
+def test_known_bytes():
+    assert SAMPLE.encode() == bytes.fromhex(
+        "4846 01 fa  07  fffffffffffffffe  3fe0000000000000  616263  00000002 7879  00000003 6ec3a9"
+        "  00000002 0001 ffff"
+    )
+
+
+@given(samples)
+def test_round_trip(sample):
+    assert Sample.decode(sample.encode()) == sample
+
+
+@given(samples, st.data())
+def test_any_missing_byte_is_an_error(sample, data):
+    encoded = sample.encode()
+    cut = data.draw(st.integers(0, len(encoded) - 1))
+    with pytest.raises(WireError):
+        Sample.decode(encoded[:cut])
+
+
+@given(samples, st.binary(min_size=1, max_size=8))
+def test_left_over_bytes_are_an_error(sample, extra):
+    with pytest.raises(WireError, match="left over"):
+        Sample.decode(sample.encode() + extra)
+
+
+@given(st.binary(max_size=80))
+def test_noise_never_does_anything_but_raise_a_wire_error(noise):
+    for kind in (Sample, plan.Plan, messages.Roster, messages.Unmask):
+        header = wire.MAGIC + bytes((wire.VERSION, kind.type_code))
+        for data in (noise, header + noise):
+            try:
+                decoded = kind.decode(data)
+            except WireError:
+                continue
+            assert decoded.encode() == data
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "fault"),
+    [
+        (0, ord("X"), "not a Hushfold message"),
+        (2, 2, "protocol version 2"),
+        (3, messages.Wait.type_code, "Sample expected, Wait received"),
+    ],
+)
+def test_wrong_header(at, value, fault):
+    encoded = bytearray(SAMPLE.encode())
+    encoded[at] = value
+    with pytest.raises(WireError, match=fault):
+        Sample.decode(bytes(encoded))
+
+
+def test_announced_lengths_are_checked_before_they_are_read():
+    encoded = bytearray(SAMPLE.encode())
+    encoded[24:28] = (2**31).to_bytes(4, "big")  # the length of `opaque`
+    with pytest.raises(WireError, match=r"opaque: 2147483648 bytes announced, at most 5"):
+        Sample.decode(bytes(encoded))
+
+
+def test_not_a_number_is_refused():
+    encoded = bytearray(SAMPLE.encode())
+    encoded[13:21] = bytes.fromhex("7ff8000000000000")
+    with pytest.raises(WireError, match="not a finite number"):
+        Sample.decode(bytes(encoded))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"small": 256},
+        {"small": -1},
+        {"fixed": b"ab"},
+        {"opaque": b"123456"},
+        {"text": "x" * 21},
+        {"real": float("inf")},
+    ],
+)
+def test_values_that_do_not_fit_are_this_sides_fault(change):
+    values = {f.name: getattr(SAMPLE, f.name) for f in fields(SAMPLE)}
+    with pytest.raises(LocalError):
+        Sample(**{**values, **change}).encode()
+
+
+def test_type_codes_are_distinct():
+    with pytest.raises(TypeError, match="taken by Wait"):
+
+        @dataclass(frozen=True, slots=True)
+        class Clash(wire.Message, type_code=messages.Wait.type_code):
+            pass
+
+
+@given(st.integers(1, 300), st.data())
+def test_bitmap_round_trip(size, data):
+    members = data.draw(st.frozensets(st.integers(0, size - 1)))
+    bitmap = messages.to_bitmap(members, size)
+    assert messages.from_bitmap(bitmap, size) == members
+    with pytest.raises(WireError):
+        messages.from_bitmap(bitmap + b"\0", size)
+
+
+def test_bitmap_beyond_the_roster():
+    with pytest.raises(WireError, match="beyond the roster"):
+        messages.from_bitmap(b"\x20", 5)
