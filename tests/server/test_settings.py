@@ -1,0 +1,132 @@
+"""The server's folder, its keys and its settings file."""
+
+import json
+import stat
+
+import pytest
+
+from hushfold_server.errors import ConfigurationError
+from hushfold_server.settings import HOME_VARIABLE, Home, Settings
+
+
+@pytest.fixture
+def home(tmp_path):
+    return Home.create(tmp_path / "home")
+
+
+def test_create_makes_private_folders_and_open_finds_them(home):
+    folders = [home.path, *(path for path in home.path.rglob("*") if path.is_dir())]
+    assert len(folders) == 11
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
+    assert Home.open(home.path) == home
+
+
+def test_create_leaves_what_is_there(home):
+    home.write_key("plan", "private.pem", b"secret")
+    Home.create(home.path)
+    assert home.read_key("plan", "private.pem") == b"secret"
+
+
+def test_open_says_what_is_missing_and_what_to_do(home):
+    home.logs.rmdir()
+    with pytest.raises(ConfigurationError, match=r"it has no logs.*hushfold-server init"):
+        Home.open(home.path)
+
+
+def test_the_default_folder_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
+    assert Home.default().path == tmp_path
+    monkeypatch.delenv(HOME_VARIABLE)
+    assert Home.default().path.name == "hushfold-home"
+
+
+def test_a_key_is_private_and_never_overwritten(home):
+    path = home.write_key("authority", "private.pem", b"first")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with pytest.raises(ConfigurationError, match="already"):
+        home.write_key("authority", "private.pem", b"second")
+    assert home.read_key("authority", "private.pem") == b"first"
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
+def test_a_key_that_others_can_read_is_refused(home, mode):
+    home.write_key("plan", "private.pem", b"secret").chmod(mode)
+    with pytest.raises(ConfigurationError, match="chmod 600"):
+        home.read_key("plan", "private.pem")
+
+
+def test_a_missing_key_is_named(home):
+    with pytest.raises(ConfigurationError, match=r"keys/release/root.pem is missing"):
+        home.read_key("release", "root.pem")
+
+
+def test_publishing_replaces_the_file(home):
+    home.publish("services.json", b"old")
+    home.publish("services.json", Settings().services())
+    assert [path.name for path in home.public.iterdir()] == ["services.json"]
+    assert json.loads((home.public / "services.json").read_bytes()) == {
+        "api": "http://127.0.0.1:8470",
+        "authority": "http://127.0.0.1:8471",
+    }
+
+
+def load(home, text):
+    home.settings_file.write_text(text)
+    return Settings.load(home)
+
+
+def test_without_a_file_the_defaults_hold(home):
+    assert Settings.load(home) == Settings()
+
+
+def test_a_file_overrides_the_defaults(home):
+    settings = load(
+        home,
+        """
+        host = "0.0.0.0"
+        api_port = 443
+        tls_certificate = "chain.pem"
+        tls_key = "key.pem"
+        public_url = "https://learn.example/hushfold/"
+        public_authority_url = "https://vouch.example"
+        """,
+    )
+    assert settings.api_port == 443
+    assert settings.authority_port == 8471
+    assert settings.api_url == "https://learn.example/hushfold"
+
+
+def test_urls_follow_host_port_and_tls(home):
+    settings = load(home, 'host = "::1"\napi_port = 9\ntls_certificate = "c.pem"\ntls_key = "k.pem"')
+    assert settings.api_url == "https://[::1]:9"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("api_prot = 1", "api_prot is unknown; did you mean api_port?"),
+        ("zzz = 1", "zzz is unknown; known are host, api_port,"),
+        ('api_port = "80"', "api_port is '80'; a whole number is needed"),
+        ("api_port = true", "api_port is True; a whole number is needed"),
+        ("api_port = 70000", "api_port is 70000; it must be at most 65535"),
+        ('log_level = "loud"', "log_level is 'loud'; allowed are 'debug', 'info', 'warning' or 'error'"),
+        ('tls_key = "k.pem"', "tls_certificate and tls_key go together"),
+        ('host = "0.0.0.0"', "give tls_certificate and tls_key, or set tls_proxy"),
+        ('host = "0.0.0.0"\ntls_proxy = true', "public_url and public_authority_url must say"),
+        ('public_url = "http://learn.example"', "https is needed"),
+        ('public_authority_url = "learn.example"', "a URL such as"),
+        ("host =", "it is not valid TOML"),
+    ],
+)
+def test_faults_are_told_in_plain_words(home, text, said):
+    with pytest.raises(ConfigurationError) as caught:
+        load(home, text)
+    assert said in str(caught.value)
+    assert "server.toml" in str(caught.value)
+    assert "pydantic" not in str(caught.value)
+
+
+def test_all_faults_are_told_at_once(home):
+    with pytest.raises(ConfigurationError) as caught:
+        load(home, "api_port = -1\ncertificate_days = 0\nhosts = 'x'")
+    assert str(caught.value).count("\n  - ") == 3
