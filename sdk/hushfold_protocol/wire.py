@@ -18,7 +18,6 @@ import math
 import struct
 from abc import ABC, abstractmethod
 from dataclasses import fields
-from functools import cache
 from typing import Annotated, Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
 from .errors import LocalError, WireError
@@ -184,14 +183,25 @@ class Record(Codec):
     def write(self, value: Any, what: str) -> bytes:
         if type(value) is not self.kind:
             raise LocalError(f"{what}: {self.kind.__name__} needed, {type(value).__name__} given")
-        return self.kind.write_fields(value)
+        fields_of: Struct = value
+        return fields_of.write_fields()
 
     def read(self, reader: Reader, what: str) -> Any:
         return self.kind.read_fields(reader)
 
 
-@cache
+_CODECS: dict[type, tuple[tuple[str, Codec], ...]] = {}
+
+
 def _codecs(kind: type[Struct]) -> tuple[tuple[str, Codec], ...]:
+    """The fields of a record and their codecs, looked up once for each class."""
+    known = _CODECS.get(kind)
+    if known is None:
+        known = _CODECS[kind] = _read_annotations(kind)
+    return known
+
+
+def _read_annotations(kind: type[Struct]) -> tuple[tuple[str, Codec], ...]:
     hints = get_type_hints(kind, include_extras=True)
     found = []
     for field in fields(kind):  # type: ignore[arg-type]  # every Struct is declared as a dataclass
