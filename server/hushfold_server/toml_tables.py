@@ -1,14 +1,14 @@
 """TOML files whose mistakes are told in plain words: which field, what was given, what is allowed.
 
 A file is described by nested pydantic models that derive from `TomlTable`. `read` returns the model, or every fault
-of the file at once, one sentence each.
+of the file at once, one sentence each. A model's own checks raise ValueError with one argument per fault.
 """
 
 from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -39,7 +39,8 @@ def read(kind: type[T], text: str) -> T:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise Faults([_sentence(kind, fault) for fault in error.errors(include_url=False)]) from None
+        faults = error.errors(include_url=False)
+        raise Faults([sentence for fault in faults for sentence in _sentences(kind, fault)]) from None
 
 
 # By pydantic's error type: what is allowed, formatted with the error's context.
@@ -55,31 +56,34 @@ _ALLOWED = {
     "less_than": "it must be less than {lt}",
     "less_than_equal": "it must be at most {le}",
     "literal_error": "allowed are {expected}",
-    "string_pattern_mismatch": "it must match {pattern}",
-    "string_too_short": "it must have at least {min_length} characters",
-    "string_too_long": "it must have at most {max_length} characters",
 }
 
 
-def _sentence(kind: type[TomlTable], fault: Any) -> str:
+def _sentences(kind: type[TomlTable], fault: Any) -> Iterator[str]:
     path, problem = [str(part) for part in fault["loc"]], fault["type"]
-    where = " ".join([f"[{'.'.join(path[:-1])}]" if path[:-1] else "", path[-1] if path else ""]).strip()
-    if problem == "value_error":  # raised by a model's own check, in our words
-        said = str(fault["ctx"]["error"])
-        return f"[{'.'.join(path)}] {said}" if path else said
-    if problem == "missing":
-        is_table = _table_at(kind, path) is not None
-        return f"the table [{path[-1]}] is missing" if is_table else f"{where} is missing"
-    if problem == "extra_forbidden":
+    where = _place(path)
+    if problem == "default_factory_not_called":
+        return  # the field that the default depends on is at fault, and has been told
+    if problem == "value_error":
+        where = where if _table_at(kind, path) is None else f"[{'.'.join(path)}]" if path else ""
+        yield from (f"{where} {said}".lstrip() for said in fault["ctx"]["error"].args)
+    elif problem == "missing":
+        yield f"{where} is missing" if _table_at(kind, path) is None else f"the table [{path[-1]}] is missing"
+    elif problem == "extra_forbidden":
         known = list((_table_at(kind, path[:-1]) or kind).model_fields)
         close = difflib.get_close_matches(path[-1], known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
-        return f"{where} is unknown; {hint}"
-    given = fault["input"]
-    if problem == "model_type":
-        return f"{path[-1]} is {given!r}; a table [{path[-1]}] is needed"
-    allowed = _ALLOWED.get(problem)
-    return f"{where} is {given!r}; {allowed.format(**fault.get('ctx', {})) if allowed else fault['msg']}"
+        yield f"{where} is unknown; {f'did you mean {close[0]}?' if close else 'known are ' + ', '.join(known)}"
+    elif problem == "model_type":
+        yield f"{where} is {fault['input']!r}; a table [{path[-1]}] is needed"
+    else:
+        limits = {k: f"{v:g}" if isinstance(v, float) else v for k, v in fault.get("ctx", {}).items()}
+        said = _ALLOWED[problem].format(**limits) if problem in _ALLOWED else fault["msg"]
+        yield f"{where} is {fault['input']!r}; {said}"
+
+
+def _place(path: Sequence[str]) -> str:
+    """`[table] field`, or the field alone at the top of the file."""
+    return f"[{'.'.join(path[:-1])}] {path[-1]}" if len(path) > 1 else "".join(path)
 
 
 def _table_at(kind: type[TomlTable], path: Sequence[str]) -> type[TomlTable] | None:
