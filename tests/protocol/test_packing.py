@@ -1,0 +1,65 @@
+"""Packed integers: one exact encoding for each vector, at every width."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hushfold_protocol.packing import pack, packed_size, unpack
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@st.composite
+def _vectors(draw: st.DrawFn) -> tuple[list[int], int]:
+    bits = draw(st.integers(8, 32))
+    return draw(st.lists(st.integers(0, (1 << bits) - 1), max_size=100)), bits
+
+
+@given(_vectors())
+def test_bytes_are_the_bits_in_little_endian_order(vector: tuple[list[int], int]) -> None:
+    values, bits = vector
+    data = pack(np.array(values, np.uint32), bits)
+    number = sum(value << (bits * index) for index, value in enumerate(values))  # the definition, in one integer
+    assert data == number.to_bytes((len(values) * bits + 7) // 8, "little")
+    assert len(data) == packed_size(len(values), bits)
+    back = unpack(data, len(values), bits)
+    assert back.dtype == np.uint32
+    assert back.tolist() == values
+
+
+@pytest.mark.parametrize("bits", range(8, 33))
+def test_every_width_survives_extremes_across_group_borders(bits: int) -> None:
+    values = np.tile(np.array([0, (1 << bits) - 1, 1, 1 << (bits - 1)], np.uint32), 300)[:1117]
+    np.testing.assert_array_equal(unpack(pack(values, bits), values.size, bits), values)
+
+
+def test_unpacked_values_are_writable_and_apart_from_the_data() -> None:
+    values = unpack(bytes(8), 2, 32)
+    values += np.uint32(1)
+    assert values.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("length", [0, 12, 14])
+def test_wrong_length_is_refused(length: int) -> None:
+    with pytest.raises(ValueError, match="bytes"):
+        unpack(bytes(length), 5, 20)
+
+
+def test_unused_bits_must_be_zero() -> None:
+    data = bytearray(pack(np.arange(5, dtype=np.uint32), 20))  # 100 bits in 13 bytes
+    data[-1] |= 0x10
+    with pytest.raises(ValueError, match="unused bits"):
+        unpack(bytes(data), 5, 20)
+
+
+def test_value_too_large_is_refused() -> None:
+    with pytest.raises(ValueError, match="does not fit"):
+        pack(np.array([0, 1 << 20], np.uint32), 20)
+
+
+@pytest.mark.parametrize("bits", [0, 7, 33])
+def test_width_out_of_range_is_refused(bits: int) -> None:
+    with pytest.raises(ValueError):
+        pack(np.zeros(1, np.uint32), bits)
+    with pytest.raises(ValueError):
+        unpack(b"\0", 1, bits)

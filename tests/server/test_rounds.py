@@ -1,0 +1,238 @@
+"""Rounds on the database: exact sums, clean aborts, and a server that is stopped at any moment and started again."""
+
+import numpy as np
+import pytest
+from cohort import AUTHORITY_KEY, NOW, Cohort, make_plan, make_vectors
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import insert, select, update
+
+from hushfold_protocol import messages
+from hushfold_protocol.errors import Equivocation, Refused
+from hushfold_protocol.signing import device_id, seal, sign_plan
+from hushfold_server.database import (
+    Database,
+    Phase,
+    TaskStatus,
+    charges,
+    participations,
+    round_messages,
+    rounds,
+    states,
+    sums,
+    tasks,
+)
+from hushfold_server.errors import NotFound
+from hushfold_server.privacy_ledger import PrivacyLedger
+from hushfold_server.rounds import Rounds
+
+TASK = """
+[task]
+name = "test"
+population = "keyboard-en"
+model = "next_word"
+part = "adapter"
+[training]
+steps = 10
+learning_rate = 0.1
+min_examples = 1
+max_examples = 100
+[cohort]
+target = 8
+maximum = 8
+floor = 4
+gamma = 0.1
+[privacy]
+clip_norm = 1.0
+noise_multiplier = 1.0
+delta = 1e-6
+budget_epsilon = {budget}
+[schedule]
+rounds = 3
+step_seconds = 30
+training_seconds = 600
+come_back_seconds = 7
+"""
+
+
+class Server:
+    """A server's rounds on one database file. `crash()` forgets everything that is not on the disk."""
+
+    def __init__(self, path, budget=1000.0, count=8):
+        self.path, self.now = path, float(NOW)
+        self.plan = make_plan(floor=4, maximum=8, dimension=40)
+        self.cohort = Cohort(self.plan, make_vectors(count, self.plan))
+        self.id = self.plan.round_id.hex()
+        self.crash()
+        with self.database.begin() as c:
+            c.execute(
+                insert(tasks).values(
+                    name="test", population="keyboard-en", spec=TASK.format(budget=budget),
+                    status=TaskStatus.ACTIVE, reason="", created_at=NOW,
+                )
+            )  # fmt: skip
+            c.execute(insert(states).values(task="test", number=0, object_sha256="00", created_at=NOW))
+            c.execute(
+                insert(rounds).values(
+                    id=self.id, task="test", number=1, base_state=0, phase=Phase.OPEN,
+                    invitation=sign_plan(Ed25519PrivateKey.generate(), self.plan).encode(),
+                    deadline=NOW + 600, created_at=NOW, updated_at=NOW,
+                )
+            )  # fmt: skip
+
+    def crash(self):
+        if hasattr(self, "database"):
+            self.database.close()
+        self.database = Database(self.path)
+        self.rounds = Rounds(self.database, PrivacyLedger(self.database), AUTHORITY_KEY, lambda: self.now)
+
+    def device(self, number):
+        return device_id(self.cohort.devices[number].join.certificate.public_key)
+
+    def turn(self, number):
+        """One device asks what there is, and answers it."""
+        message = self.rounds.next_message(self.id, self.device(number))
+        if isinstance(message, (messages.Wait, messages.Closed)):
+            return message
+        answer = seal(self.keys[number], self.cohort.devices[number].receive(message))
+        self.rounds.submit(self.id, self.device(number), answer)
+        return answer
+
+    def start(self, numbers=range(8)):
+        self.keys = [device.state.identity.key for device in self.cohort.devices]
+        for number in numbers:
+            self.rounds.join(self.cohort.devices[number].join)
+
+    def end_step(self):
+        self.now += 31
+        self.rounds.tick()
+
+    def row(self):
+        with self.database.read() as c:
+            return c.execute(select(rounds).where(rounds.c.id == self.id)).one()
+
+    def rows(self, table):
+        with self.database.read() as c:
+            return c.execute(select(table)).all()
+
+
+@pytest.fixture
+def server(tmp_path):
+    return Server(tmp_path / "server.db")
+
+
+def test_a_round_whose_server_is_stopped_after_every_message(server):
+    """No message is lost, none is counted twice: the sum is exact."""
+    server.start()
+    for _ in range(4):
+        for number in range(8):
+            server.turn(number)
+            server.crash()
+    assert server.row().phase == Phase.SUMMED
+    (stored,) = server.rows(sums)
+    assert stored.contributors == 8
+    np.testing.assert_array_equal(np.frombuffer(stored.total, "<u4"), server.cohort.expected(()))
+    assert len(server.rows(charges)) == 1
+    assert len(server.rows(participations)) == 8
+    assert server.rows(round_messages) == []
+    assert server.rounds.next_message(server.id, server.device(0)) == messages.Closed("")
+
+
+@pytest.mark.parametrize("crashing", [False, True])
+def test_devices_lost_at_every_stage(server, crashing):
+    server.start()
+    for lost in ({0}, {0, 1}, {0, 1, 2}, {0, 1, 2}):
+        for number in set(range(8)) - lost:
+            server.turn(number)
+        if crashing:
+            server.crash()
+        server.end_step()
+    assert server.row().phase == Phase.SUMMED
+    (stored,) = server.rows(sums)
+    np.testing.assert_array_equal(np.frombuffer(stored.total, "<u4"), server.cohort.expected({0, 1}))
+    assert server.row().sharers == 7
+    assert server.row().survivors == 6
+
+
+@pytest.mark.parametrize("step", range(5))
+def test_too_few_devices_abort_and_nothing_is_opened(server, step):
+    """`step` 0 is joining; below the floor of four (or the threshold of five) the round ends with nothing kept."""
+    server.start(range(8) if step else range(3))
+    for current in range(1, step + 1):
+        present = range(8) if current < step else range(3)
+        for number in present:
+            server.turn(number)
+        if current == step:
+            break
+    server.end_step() if step else setattr(server, "now", NOW + 601)
+    server.rounds.tick()
+    row = server.row()
+    assert row.phase == Phase.ABORTED
+    assert "needed" in row.reason or "the floor is" in row.reason
+    assert server.rows(sums) == []
+    assert server.rows(round_messages) == []
+    # Only where shares were already asked for is the budget spent.
+    assert len(server.rows(charges)) == (1 if step == 4 else 0)
+    assert server.rounds.next_message(server.id, server.device(0)) == messages.Closed(row.reason)
+
+
+def test_past_the_budget_nobody_is_asked_for_shares(tmp_path):
+    server = Server(tmp_path / "server.db", budget=0.01)
+    server.start()
+    for _ in range(3):
+        for number in range(8):
+            server.turn(number)
+    row = server.row()
+    assert row.phase == Phase.ABORTED
+    assert "budget" in row.reason
+    assert server.rows(charges) == server.rows(sums) == []
+
+
+def test_a_repeat_changes_nothing_and_a_second_answer_is_refused(server):
+    server.start()
+    answer = server.turn(0)
+    before = server.rows(round_messages)
+    server.rounds.submit(server.id, server.device(0), answer)
+    server.crash()
+    server.rounds.submit(server.id, server.device(0), answer)
+    assert server.rows(round_messages) == before
+    shares = messages.Shares.decode(answer.payload)
+    other = seal(server.keys[0], messages.Shares(shares.session, shares.sealed[::-1]))
+    with pytest.raises(Equivocation):
+        server.rounds.submit(server.id, server.device(0), other)
+
+
+def test_an_upload_that_comes_twice_is_in_the_sum_once(server):
+    server.start()
+    for number in range(8):
+        server.turn(number)
+    upload = server.turn(0)
+    server.rounds.submit(server.id, server.device(0), upload)
+    server.crash()
+    server.rounds.submit(server.id, server.device(0), upload)
+    assert server.rows(sums)[0].contributors == 1
+
+
+def test_messages_that_no_step_takes(server):
+    with pytest.raises(NotFound):
+        server.rounds.next_message("00" * 16, server.device(0))
+    server.start(range(7))
+    consent = seal(server.keys[0], messages.Consent(bytes(32), bytes(64)))
+    with pytest.raises(Refused, match="not begun"):
+        server.rounds.submit(server.id, server.device(0), consent)
+    server.now += 601
+    server.rounds.tick()
+    with pytest.raises(Refused, match="begun without"):
+        server.rounds.join(server.cohort.devices[7].join)
+    with pytest.raises(Refused, match="not in the session"):
+        server.rounds.submit(server.id, server.device(7), consent)
+    assert isinstance(server.rounds.next_message(server.id, server.device(7)), messages.Closed)
+
+
+def test_check_in(server):
+    invitation = server.rounds.check_in("keyboard-en", b"\1" * 16)
+    assert server.rounds.check_in("keyboard-en", b"\1" * 16) == invitation
+    assert invitation.plan == server.plan.encode()
+    assert isinstance(server.rounds.check_in("elsewhere", b"\1" * 16), messages.ComeBack)
+    with server.database.begin() as c:
+        c.execute(update(tasks).values(status=TaskStatus.PAUSED))
+    assert server.rounds.check_in("keyboard-en", b"\1" * 16).after_ms == 900_000
