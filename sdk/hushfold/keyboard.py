@@ -1,0 +1,93 @@
+"""What an app embeds: suggestions, and a memory of what was typed that its user controls."""
+
+from __future__ import annotations
+
+import threading
+
+from hushfold_format import FIRST_WORD, ModelFiles, message_ids
+
+from .clock import Clock, SystemClock
+from .model import Vector
+from .redaction import redact
+from .store import Message, Store
+from .suggestions import Suggester, Suggestion
+
+_LEARNING = "keyboard_learning"
+_ON, _OFF = b"1", b"0"
+
+
+class Keyboard:
+    """Suggestions from a model, and learning from what is typed into an encrypted store.
+
+    Nothing here uses the network or trains: messages are kept for training sessions, which run when the device is
+    idle. Safe to share between threads; `suggest` takes about a millisecond, which suits a thread beside the UI's.
+
+    Args:
+        files: the model.
+        vector: its weights, `[size]`.
+        store: where messages are kept.
+
+    Raises:
+        ModelError: the vector is not this model's.
+    """
+
+    def __init__(self, files: ModelFiles, vector: Vector, store: Store, clock: Clock | None = None) -> None:
+        self.incognito = False
+        """Set while the user wants nothing to be remembered. Not kept: it ends with the process."""
+        self._store = store
+        self._clock = clock or SystemClock()
+        self._lock = threading.Lock()
+        self.serve(files, vector)
+
+    def serve(self, files: ModelFiles, vector: Vector) -> None:
+        """Suggest from another model, or other weights, from now on. Raises ModelError; the old ones stay."""
+        suggester = Suggester(files, vector)
+        with self._lock:
+            self._suggester = suggester
+            self._vocabulary = files.vocabulary
+
+    def suggest(self, text_before_cursor: str, count: int = 3) -> list[Suggestion]:
+        """At most `count` suggestions, best first, for any text: see `suggestions.Suggester.suggest`."""
+        return self._suggester.suggest(text_before_cursor, count)
+
+    @property
+    def learning_enabled(self) -> bool:
+        """Whether messages are kept to learn from. The user's choice: it is stored and survives a wipe."""
+        return self._store.load_setting(_LEARNING) != _OFF
+
+    @learning_enabled.setter
+    def learning_enabled(self, enabled: bool) -> None:
+        self._store.save_setting(_LEARNING, _ON if enabled else _OFF)
+
+    def learn(self, text: str, private: bool = False) -> bool:
+        """Keep a message that was just sent or committed, to learn from it later; whether it was kept.
+
+        Addresses, links, numbers of seven or more digits and what looks like a password are replaced first, see
+        `redaction`. A message in which the model knows no word is not kept.
+
+        Args:
+            text: the message.
+            private: the host's flag that this field is not to be learned from (passwords, private browsing).
+        """
+        if private or self.incognito or not self.learning_enabled:
+            return False
+        cleaned = redact(text).strip()
+        if not any(token_id >= FIRST_WORD for token_id in message_ids(cleaned, self._vocabulary)):
+            return False
+        self._store.add_message(cleaned, self._clock.now())
+        return True
+
+    def messages(self, limit: int | None = None) -> list[Message]:
+        """What is kept, newest first: exactly what training will read."""
+        return self._store.messages(limit=limit, newest_first=True)
+
+    def forget(self, text: str) -> int:
+        """Delete every message that contains `text` as whole words, whatever its case; how many there were.
+
+        What was trained from them and not yet used goes too. Raises ValueError if `text` is blank.
+        """
+        return self._store.forget_text(text)
+
+    def wipe(self) -> None:
+        """Delete everything typed and everything learned from it, for good. Settings and the privacy ledger stay."""
+        self._store.wipe()
