@@ -1,0 +1,65 @@
+"""The tables of the store. `MIGRATIONS[v]` takes a store of version v to version v + 1; a new one starts at 0.
+
+Only ever append: an old store on some device starts from any of these versions.
+"""
+
+from __future__ import annotations
+
+_VERSION_1 = (
+    """CREATE TABLE messages (
+        id       INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given out twice
+        text     TEXT NOT NULL,                      -- as typed
+        typed_at REAL NOT NULL,                      -- unix seconds; the retention time counts from here
+        weight   REAL NOT NULL                       -- share in training, 1 for a message typed here
+    )""",
+    "CREATE INDEX messages_by_time ON messages (typed_at, id)",
+    """CREATE TABLE training_sessions (
+        task         TEXT PRIMARY KEY,  -- one session of a task at a time
+        plan_id      BLOB NOT NULL,     -- what is trained: the round id, or the id of a local plan
+        part         TEXT NOT NULL,     -- slice of the model's vector
+        step         INTEGER NOT NULL,  -- SGD steps done
+        vector       BLOB NOT NULL,     -- the slice after those steps, little-endian float32
+        model_sha256 BLOB NOT NULL,     -- 32 bytes, of the whole vector that training started from
+        state        TEXT NOT NULL,     -- SessionState
+        updated_at   REAL NOT NULL      -- unix seconds
+    )""",
+    """CREATE TABLE pending (
+        task       TEXT PRIMARY KEY,  -- one update of a task at a time
+        round_id   BLOB NOT NULL,     -- 16 bytes
+        invitation BLOB NOT NULL,     -- the signed plan that it answers, encoded
+        vector     BLOB NOT NULL,     -- end - start of the trained slice, float32; not yet clipped or noised
+        created_at REAL NOT NULL      -- unix seconds
+    )""",
+    """CREATE TABLE contributions (
+        round_id       BLOB PRIMARY KEY,  -- 16 bytes
+        population     TEXT NOT NULL,
+        task           TEXT NOT NULL,
+        round_number   INTEGER NOT NULL,
+        model_sha256   BLOB NOT NULL,     -- 32 bytes, of the vector that training started from
+        cohort         INTEGER NOT NULL,  -- devices in the session
+        floor          INTEGER NOT NULL,  -- survivors below which nothing is opened
+        clip_norm      REAL NOT NULL,     -- L2, in units of the weights
+        noise_stddev   REAL NOT NULL,     -- this device's share of the noise per value, in units of the weights
+        delta          REAL NOT NULL,     -- of the guarantee that the plan states
+        curve          BLOB NOT NULL,     -- Renyi DP of this round alone, RdpCurve as bytes
+        bytes_sent     INTEGER NOT NULL,  -- length of the masked update
+        payload_sha256 BLOB NOT NULL,     -- 32 bytes, of the masked update
+        charged_at     REAL NOT NULL,     -- unix seconds by this device's clock
+        state          TEXT NOT NULL      -- ContributionState
+    )""",
+    "CREATE INDEX contributions_by_time ON contributions (charged_at)",
+    """CREATE TABLE budget (
+        population TEXT PRIMARY KEY,
+        curve      BLOB NOT NULL  -- Renyi DP of every contribution so far, RdpCurve as bytes; it only grows
+    )""",
+    """CREATE TABLE settings (
+        name  TEXT PRIMARY KEY,
+        value BLOB NOT NULL  -- what is chosen or made once; survives a wipe
+    )""",
+    """CREATE TABLE learned (
+        name  TEXT PRIMARY KEY,
+        value BLOB NOT NULL  -- what was learned from the messages; goes with a wipe
+    )""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1,)

@@ -1,0 +1,343 @@
+"""The store keeps what it is given, shows it to nobody without the key, and forgets for good."""
+
+import multiprocessing
+import os
+import signal
+import stat
+import threading
+
+import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlcipher3 import dbapi2
+
+from hushfold import store as store_module
+from hushfold.errors import StoreCorrupt, StoreError, StoreLocked, StoreMismatch, WrongKey
+from hushfold.store import Checkpoint, PendingUpdate, SessionState, Store
+
+KEY = bytes(range(32))
+SECRET = "rhabarberkompott at quarter past nine"
+NOW = 1_700_000_000.0
+DAY = 86_400.0
+PAGE, RESERVE = 4096, 80  # SQLCipher 4: bytes of a page, and of its IV (16) and HMAC (64)
+
+CHECKPOINT = Checkpoint("words", b"plan", "adapter", 7, SECRET.encode() * 50, bytes(32), SessionState.TRAINING, NOW)
+PENDING = PendingUpdate("words", bytes(16), b"invitation", SECRET.encode() * 50, NOW)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "phone" / "store.db"
+
+
+@pytest.fixture
+def store(path):
+    with Store(path, KEY) as opened:
+        yield opened
+
+
+def on_disk(path):
+    """Every byte of the store's folder."""
+    return b"".join(file.read_bytes() for file in sorted(path.parent.iterdir()))
+
+
+def decrypted(path):
+    """The pages of the file as whoever has the key can read them, deleted content included."""
+    content, pages = path.read_bytes(), []
+    for start in range(0, len(content), PAGE):
+        page = content[start : start + PAGE]
+        iv = page[PAGE - RESERVE : PAGE - RESERVE + 16]
+        cipher = Cipher(algorithms.AES(KEY), modes.CBC(iv)).decryptor()
+        pages.append(cipher.update(page[16 if start == 0 else 0 : PAGE - RESERVE]))
+    return b"".join(pages)
+
+
+def test_messages_come_back_in_order_and_within_limits(store):
+    ids = [store.add_message(text, at) for text, at in [("two", NOW + 2), ("one", NOW + 1), ("three", NOW + 3)]]
+    assert [m.text for m in store.messages()] == ["one", "two", "three"]
+    assert [m.text for m in store.messages(newest_first=True, limit=2)] == ["three", "two"]
+    assert [m.text for m in store.messages(since=NOW + 2)] == ["two", "three"]
+    assert [m.id for m in store.messages()] == [ids[1], ids[0], ids[2]]
+    assert store.count_messages() == 3
+    assert store.messages()[0].weight == 1.0
+
+
+def test_old_messages_go_when_a_new_one_comes(path):
+    with Store(path, KEY, retention=90 * DAY) as store:
+        store.add_message("old", NOW)
+        store.add_message("just within", NOW + DAY)
+        store.add_message("new", NOW + 91 * DAY)
+        assert [m.text for m in store.messages()] == ["just within", "new"]
+        assert store.expire(NOW + 200 * DAY) == 2
+
+
+def test_the_quota_keeps_the_newest(path):
+    with Store(path, KEY, max_messages=3) as store:
+        for number in range(5):
+            store.add_message(str(number), NOW + number)
+        assert [m.text for m in store.messages()] == ["2", "3", "4"]
+        store.add_message("from the past", NOW)
+        assert [m.text for m in store.messages()] == ["2", "3", "4"]
+
+
+def test_ids_are_never_given_out_twice(store):
+    first = store.add_message("one", NOW)
+    assert store.delete_message(first)
+    assert not store.delete_message(first)
+    assert store.add_message("two", NOW) != first
+
+
+def test_forgetting_takes_whole_words_in_any_case(store):
+    for text in ("Call Anna!", "the annals", "ANNA", "banana", "Joanna"):
+        store.add_message(text, NOW)
+    assert store.forget_text("anna") == 2
+    assert [m.text for m in store.messages()] == ["the annals", "banana", "Joanna"]
+    assert store.forget_text("anna") == 0
+    with pytest.raises(ValueError, match="name the text"):
+        store.forget_text("  ")
+
+
+@pytest.mark.parametrize("deletion", [lambda s: s.delete_message(1), lambda s: s.forget_text("secret")])
+def test_what_was_trained_on_a_deleted_message_goes_with_it(store, deletion):
+    store.add_message("my secret", NOW)
+    store.save_checkpoint(CHECKPOINT)
+    store.save_pending(PENDING)
+    deletion(store)
+    assert store.load_checkpoint("words") is None
+    assert store.load_pending("words") is None
+
+
+def test_a_checkpoint_is_replaced_and_survives_reopening(path):
+    with Store(path, KEY) as store:
+        store.save_checkpoint(CHECKPOINT)
+        later = Checkpoint("words", b"plan", "adapter", 8, b"v", bytes(32), SessionState.TRAINED, NOW + 1)
+        store.save_checkpoint(later)
+    with Store(path, KEY) as store:
+        assert store.load_checkpoint("words") == later
+        assert store.load_checkpoint("words").state is SessionState.TRAINED
+        assert store.load_checkpoint("other") is None
+        store.clear_checkpoint("words")
+        assert store.load_checkpoint("words") is None
+
+
+def test_pending_updates_and_named_values_come_back(store):
+    store.save_pending(PENDING)
+    assert store.load_pending("words") == PENDING
+    store.clear_pending("words")
+    assert store.load_pending("words") is None
+    store.save_setting("paused", b"\x01")
+    store.save_learned("delta", b"\x02")
+    assert (store.load_setting("paused"), store.load_learned("delta")) == (b"\x01", b"\x02")
+    assert (store.load_setting("delta"), store.load_learned("paused")) == (None, None)
+    store.clear_learned("delta")
+    assert store.load_learned("delta") is None
+    assert store.setting_or("paused", lambda: pytest.fail("it is there")) == b"\x01"
+    assert store.setting_or("new", lambda: b"\x03") == store.load_setting("new") == b"\x03"
+
+
+def test_no_word_is_in_the_files_without_the_key(store, path):
+    for number in range(200):
+        store.add_message(f"{SECRET} {number}", NOW)
+    store.save_checkpoint(CHECKPOINT)
+    assert path.with_name("store.db-wal").stat().st_size > 0
+    for word in (*SECRET.split(), "messages", "SQLite format"):
+        assert word.encode() not in on_disk(path) or len(word) < 4
+    store.close()
+    assert SECRET.encode() not in on_disk(path)
+    assert SECRET.encode() in decrypted(path)  # with the key it is there, so the search can find it
+
+
+def filled(path):
+    store = Store(path, KEY)
+    for number in range(300):
+        store.add_message(f"{SECRET} {number}", NOW + number)
+    store.save_checkpoint(CHECKPOINT)
+    store.save_pending(PENDING)
+    store.save_learned("delta", SECRET.encode() * 3000)
+    store.save_setting("identity", b"kept")
+    return store
+
+
+def test_after_a_wipe_not_even_the_key_finds_a_word(path):
+    with filled(path) as store:
+        store.wipe()
+        assert path.with_name("store.db-wal").stat().st_size == 0
+        assert store.messages() == []
+        assert store.load_learned("delta") is None
+        assert store.load_setting("identity") == b"kept"
+    for word in ("rhabarberkompott", "quarter past"):
+        assert word.encode() not in on_disk(path)
+        assert word.encode() not in decrypted(path)
+
+
+def test_a_deleted_message_is_overwritten(path):
+    with Store(path, KEY) as store:
+        for number in range(100):
+            store.add_message(f"message {number}", NOW + number)
+        secret = store.add_message(SECRET, NOW)
+        store.delete_message(secret)
+    assert b"message 42" in decrypted(path)
+    assert SECRET.encode() not in decrypted(path)
+
+
+def test_a_wipe_that_leaves_traces_says_so(path, monkeypatch):
+    monkeypatch.setattr(store_module, "BUSY_TIMEOUT", 0.01)
+    with filled(path) as store, Store(path, KEY) as other:
+        other._connection.execute("BEGIN")
+        other._connection.execute("SELECT * FROM messages").fetchone()
+        with pytest.raises(StoreLocked, match="old pages"):
+            store.wipe()
+        other._connection.execute("COMMIT")
+        store.wipe()
+    assert SECRET.encode() not in decrypted(path)
+
+
+def test_a_wipe_cannot_be_undone_by_a_transaction_around_it(store):
+    with pytest.raises(RuntimeError), store.transaction():
+        store.wipe()
+
+
+def test_only_the_owner_may_read_the_files(store, path):
+    store.add_message("hello", NOW)
+    assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_wrong_key_is_refused_quietly(path, capfd):
+    with Store(path, KEY) as store:
+        store.add_message("hello", NOW)
+    before = on_disk(path)
+    with pytest.raises(WrongKey, match="does not open"):
+        Store(path, bytes(32))
+    assert capfd.readouterr() == ("", "")
+    assert on_disk(path) == before
+    with pytest.raises(ValueError, match="32 bytes"):
+        Store(path, b"short")
+
+
+def test_a_damaged_page_is_reported(path, capfd):
+    with Store(path, KEY) as store:
+        for _ in range(300):
+            store.add_message(SECRET * 10, NOW)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(StoreCorrupt, match="damaged"), Store(path, KEY) as store:
+        store.messages()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_folder_that_cannot_be_used_is_reported(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StoreError, match="cannot be opened"):
+        Store(tmp_path / "file" / "store.db", KEY)
+
+
+def test_a_closed_store_says_so(store):
+    store.close()
+    store.close()
+    with pytest.raises(StoreError, match="closed"):
+        store.messages()
+
+
+def test_a_newer_schema_is_refused(path):
+    with Store(path, KEY) as store:
+        store.execute("PRAGMA user_version = 99")
+    with pytest.raises(StoreMismatch, match=r"schema version 99.*newer SDK.*Update the app"):
+        Store(path, KEY)
+
+
+def test_an_older_schema_is_migrated_as_a_whole(path, monkeypatch):
+    with Store(path, KEY) as store:
+        store.add_message("kept", NOW)
+    step = ("ALTER TABLE messages ADD COLUMN language TEXT NOT NULL DEFAULT 'en'",)
+    monkeypatch.setattr(store_module, "MIGRATIONS", (*store_module.MIGRATIONS, (*step, "not SQL")))
+    with pytest.raises(StoreError, match="syntax error"):
+        Store(path, KEY)
+    monkeypatch.setattr(store_module, "MIGRATIONS", (store_module.MIGRATIONS[0], step))
+    with Store(path, KEY) as store:
+        assert store.execute("SELECT text, language FROM messages") == [("kept", "en")]
+        assert store.execute("PRAGMA user_version") == [(2,)]
+
+
+def test_transactions_nest_and_undo_what_they_enclose(store):
+    def fail():
+        with store.transaction():
+            store.add_message("undone", NOW)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    with store.transaction():
+        store.add_message("kept", NOW)
+        with pytest.raises(KeyError):
+            fail()
+    assert [m.text for m in store.messages()] == ["kept"]
+
+
+def test_threads_share_a_store(store):
+    def write(name):
+        for number in range(25):
+            store.add_message(f"{name} {number}", NOW)
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({m.text for m in store.messages()}) == 100
+
+
+def test_a_second_process_waits_for_the_first(path, monkeypatch):
+    monkeypatch.setattr(store_module, "BUSY_TIMEOUT", 0.01)
+    with Store(path, KEY) as first, Store(path, KEY) as second:
+        with first.transaction():
+            first.add_message("one", NOW)
+            assert second.messages() == []  # reading does not wait
+            with pytest.raises(StoreLocked, match="another process"):
+                second.add_message("two", NOW)
+        second.add_message("two", NOW)
+        assert [m.text for m in first.messages()] == ["one", "two"]
+
+
+def _write_until_killed(path, ready):
+    with Store(path, KEY) as store:
+        number = 0
+        while True:
+            with store.transaction():
+                store.add_message(f"a{number}", NOW)
+                store.add_message(f"b{number}", NOW)
+            number += 1
+            if number == 10:
+                ready.set()
+
+
+def test_a_killed_writer_leaves_whole_transactions(path):
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    writer = context.Process(target=_write_until_killed, args=(path, ready))
+    writer.start()
+    assert ready.wait(60)
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.join()
+    with Store(path, KEY) as store:
+        texts = [m.text for m in store.messages()]
+        assert store.execute("PRAGMA integrity_check") == [("ok",)]
+    assert len(texts) >= 20
+    assert texts == [f"{kind}{number}" for number in range(len(texts) // 2) for kind in "ab"]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=200))
+def test_any_text_comes_back(store, text):
+    message = store.add_message(text, NOW)
+    assert [m.text for m in store.messages() if m.id == message] == [text]
+
+
+def test_the_driver_has_what_the_store_relies_on():
+    connection = dbapi2.connect(":memory:")
+    assert connection.execute("PRAGMA cipher_version").fetchone()[0] >= "4"
+    assert ("THREADSAFE=1",) in connection.execute("PRAGMA compile_options").fetchall()
+    assert ("TEMP_STORE=2",) in connection.execute("PRAGMA compile_options").fetchall()  # nothing spills to disk
+    connection.close()
