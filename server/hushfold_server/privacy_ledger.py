@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Set
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -249,5 +250,5 @@ def _participation_counts(connection: Connection, task: str) -> list[int]:
     return list(connection.scalars(counted))
 
 
-def _as_charge(row: Row) -> Charge:
+def _as_charge(row: Row[Any]) -> Charge:
     return Charge(row.round, row.survivors, row.noise_contributors, row.epsilon_after, row.delta, row.charged_at)
