@@ -253,11 +253,10 @@ def test_a_file_that_is_no_database_is_refused_and_kept(path):
 
 def test_the_tables_are_valid_for_postgresql():
     dialect = postgresql.dialect()
-    made = [str(CreateTable(table).compile(dialect=dialect)) for table in metadata.sorted_tables]
-    made += [
-        str(CreateIndex(index).compile(dialect=dialect)) for t in metadata.sorted_tables for index in t.indexes
-    ]
-    text = "\n".join(made)
+    tables = metadata.sorted_tables
+    statements = [CreateTable(table) for table in tables]
+    statements += [CreateIndex(index) for table in tables for index in table.indexes]
+    text = "\n".join(str(statement.compile(dialect=dialect)) for statement in statements)
     assert "number SERIAL NOT NULL" in text
     assert "invitation BYTEA NOT NULL" in text
     assert "deadline DOUBLE PRECISION NOT NULL" in text
