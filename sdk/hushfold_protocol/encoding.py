@@ -43,6 +43,7 @@ DEFAULT_BETA = math.exp(-0.5)  # the choice of arXiv 2102.06387: a tight bound t
 WRAP_PROBABILITY = 2.0**-40  # of one coordinate of one sum
 
 _MAX_GRID_NORM = float(1 << 30)  # keeps the integers in int32 and their squared norm in int64
+_LARGEST_FLOAT = float(np.finfo(np.float32).max)
 _CHUNK = 1 << 16  # values at a time where a wider temporary is needed
 
 
@@ -304,10 +305,11 @@ def _to_grid(update: FloatVector, parameters: EncodingParameters) -> FloatVector
         )
     if not np.isfinite(update).all():
         raise EncodingError("the update has values that are not finite: training diverged; do not send it")
+    # No intermediate sum of the rotation is larger than sqrt(D) times the norm.
+    if _float_squared_norm(update) * parameters.padded > _LARGEST_FLOAT**2:
+        raise EncodingError("the update would overflow float32 when rotated: training diverged; do not send it")
     x = rotate(update, parameters.rotation_seed)
     norm, clip = np.float32(math.sqrt(_float_squared_norm(x))), np.float32(parameters.clip_norm)
-    if not np.isfinite(norm):
-        raise EncodingError("the norm of the update overflows float32: training diverged; do not send it")
     if norm > clip:
         x /= norm / clip
     x *= np.float32(parameters.scale)

@@ -4,16 +4,16 @@
                                D random signs, H the Walsh-Hadamard matrix of order n
 
 After it each coordinate of a vector of norm c is sub-Gaussian with variance proxy c^2 / n, whatever the vector was
-(Kairouz et al. 2021, arXiv 2102.06387, section 4.2): that is what lets a small modulus hold a sum.
+(Kairouz et al. 2021, arXiv 2102.06387): that is what lets a small modulus hold a sum.
 
 The result equals that of `tff.aggregators.HadamardTransformFactory` (TFF 0.87) bit for bit, so that a server which
 undoes the rotation in TensorFlow Federated undoes exactly what the devices did:
 
 - The signs are `tf.sign(tf.random.stateless_uniform([n], seed) - 0.5)`: Philox4x32-10 with TensorFlow's key
-  schedule. The seed is public; nothing about privacy rests on it. A uniform of exactly one half gives a sign of 0, as
-  it does in TFF: one coordinate in 2^23 is dropped for a round. It can only lower the norm.
-- The butterflies add in float32, stride 1 first. Each is one rounded addition of two numbers, so that only the order
-  of the strides matters and blocks may be taken in any order.
+  schedule. The seed is public; nothing about privacy rests on it. A uniform of exactly one half gives a sign of 0,
+  as it does in TFF: one coordinate in 2^23 is dropped for a round. It can only lower the norm.
+- The butterflies add in float32, stride 1 first. Each is one rounded addition of two numbers, so that only the
+  order of the strides matters and blocks may be taken in any order.
 - The division by float32(sqrt(n)) comes last.
 """
 

@@ -10,7 +10,7 @@ distribution whichever devices drop out (Agarwal et al. 2021, arXiv 2110.04995).
 Sampling inverts the distribution function at a uniform number. The table holds the function's values to 2^-256,
 made with integers alone; 32 random bits decide nearly every sample, and where they do not, 224 more are drawn for
 that one. What is left out is the tail beyond 2^-170, so that a vector of 2^24 samples is within 2^-140 of the true
-distribution in total variation. Floating point, which has broken many a noise sampler (Mironov 2012), takes no part.
+distribution in total variation. No floating point takes part: it has broken many a noise sampler (Mironov 2012).
 
 The work does not depend on the samples but for memory addresses and the rare ties: there is no rejection loop whose
 length would tell the size of the noise (Jin et al. 2022, arXiv 2112.05307).

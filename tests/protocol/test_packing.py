@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hushfold_protocol.packing import pack, packed_size, unpack
 from hypothesis import given
 from hypothesis import strategies as st
+
+from hushfold_protocol.packing import pack, packed_size, unpack
 
 
 @st.composite

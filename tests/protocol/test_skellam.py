@@ -8,9 +8,10 @@ from fractions import Fraction
 import mpmath
 import numpy as np
 import pytest
+from scipy import stats
+
 from hushfold_protocol.randomness import AesCtrStream, system_randomness
 from hushfold_protocol.skellam import MAX_STDDEV, bessel_table, sample_skellam
-from scipy import stats
 
 CHUNK = 1 << 16
 
