@@ -18,7 +18,7 @@ from hushfold_protocol.errors import (
 )
 from hushfold_protocol.packing import unpack
 from hushfold_protocol.secagg import crypto, server, shamir
-from hushfold_protocol.secagg.device import DeviceSession, Joined, Shared, Unmasked
+from hushfold_protocol.secagg.device import DeviceSession, Joined, Shared, Unmasked, Uploaded
 from hushfold_protocol.secagg.session import merkle_root
 
 
@@ -192,6 +192,17 @@ def test_a_second_different_message_of_a_step_is_refused_and_the_same_one_repeat
     with pytest.raises(Equivocation):
         device.receive(altered)
     assert isinstance(device.state, Unmasked)
+
+
+def test_a_device_signs_no_list_of_survivors_that_is_short_foreign_or_without_it():
+    cohort = make_cohort(8, floor=5, maximum=8, gamma=0.0)
+    stage = cohort.upload(cohort.share(cohort.join(), lost=[7]), lost=[7])
+    me, gone = cohort.index[0], cohort.index[7]
+    others = sorted(set(range(8)) - {me, gone})
+    for survivors, fault in (([me, *others[:3]], TooFew), (others, Refused), (range(8), Refused)):
+        with pytest.raises(fault):
+            cohort.devices[0].receive(replace(stage, survivors=frozenset(survivors)).announcement())
+        assert isinstance(cohort.devices[0].state, Uploaded)
 
 
 def test_too_few_consents_open_nothing():
@@ -369,8 +380,7 @@ def test_merkle_root_of_rfc_6962():
     assert merkle_root([b""]).hex() == "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
     assert merkle_root([b"", b"\0"]).hex() == "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"
     assert (
-        merkle_root([b"", b"\0", b"\x10"]).hex()
-        == "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77"
+        merkle_root([b"", b"\0", b"\x10"]).hex() == "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77"
     )
 
 
