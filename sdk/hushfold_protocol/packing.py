@@ -9,10 +9,12 @@ import numpy.typing as npt
 
 Vector = npt.NDArray[np.uint32]
 
+MIN_BITS, MAX_BITS = 8, 32
+
 
 def _check_bits(bits: int) -> None:
-    if not 8 <= bits <= 32:
-        raise ValueError(f"8 to 32 bits a value, not {bits}")
+    if not MIN_BITS <= bits <= MAX_BITS:
+        raise ValueError(f"{MIN_BITS} to {MAX_BITS} bits a value, not {bits}")
 
 
 def packed_size(count: int, bits: int) -> int:
