@@ -1,0 +1,149 @@
+"""Where an app puts the SDK together: one `Device`, made once, from what the app decides.
+
+    with Device(folder, KeyFile(folder / "key")) as device:
+        device.keyboard.suggest("see you ")
+
+Everything in it works offline, from the model that is bundled with the SDK.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from importlib.resources import files as resources
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from hushfold_format import ArtifactError, ModelFiles
+from hushfold_format.manifest import MANIFEST
+from hushfold_protocol.plan import DevicePolicy
+
+from .clock import Clock, SystemClock
+from .conditions import DWELL, ConditionSource, Gate, HostConditions, Requirements
+from .errors import ModelError
+from .keyboard import Keyboard
+from .keys import KeyProvider
+from .ledger import DeviceBudget
+from .model import Vector
+from .store import Store
+from .training import TrainingSession, TrainingTask
+from .updates import ActiveModel
+
+MODEL = "next_word"
+EPSILON_LIMIT = 10.0
+"""What a device spends at most on a population, for ever, unless the app says otherwise."""
+
+_log = logging.getLogger(__name__)
+
+
+class Device:
+    """The SDK on one device, for one user. Close it, or use it as a context manager.
+
+    Args:
+        folder: where the SDK keeps its store and releases; made if there is none.
+        keys: what keeps the store's key.
+        conditions: what knows the state of the device; by default the host, which can tell only its power supply.
+        requirements: what must hold for training.
+        dwell: seconds that it must have held before training starts.
+        policy: what a plan must offer for this device to take part.
+        epsilon_limit: privacy budget for each population, at the policy's `max_delta`.
+        model_folder: the files of the model that the app ships; by default those bundled with the SDK.
+
+    Attributes:
+        files: the shipped model.
+        store: everything that is kept about the user, encrypted.
+        keyboard: suggestions and learning.
+        gate: whether training may run.
+        budget: what left the device and what privacy that cost.
+        active_model: which release is in use; see `reload_model`.
+
+    Raises:
+        ModelError: the shipped model is missing or damaged.
+        KeyUnavailable, StoreError: the store cannot be opened.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        keys: KeyProvider,
+        *,
+        conditions: ConditionSource | None = None,
+        requirements: Requirements | None = None,
+        dwell: float = DWELL,
+        policy: DevicePolicy | None = None,
+        epsilon_limit: float = EPSILON_LIMIT,
+        model_folder: Path | str | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        self.clock = clock or SystemClock()
+        self.policy = policy or DevicePolicy()
+        self.gate = Gate(conditions or HostConditions(), requirements or Requirements(), self.clock, dwell=dwell)
+        self.files, manifest_sha256 = _load(Path(model_folder) if model_folder else bundled_model())
+        self.active_model = ActiveModel(self.folder / "models" / self.files.manifest.name, manifest_sha256)
+        self.store = Store(self.folder / "store.db", keys.key())
+        try:
+            self.budget = DeviceBudget(self.store, limit=epsilon_limit, delta=self.policy.max_delta)
+            self.keyboard = Keyboard(self.files, self.files.weights, self.store, self.clock)
+            self._serve_release()
+        except BaseException:
+            self.store.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the store. Suggestions still work; whatever needs the store raises StoreError."""
+        self.store.close()
+
+    def weights(self) -> Vector:
+        """The active weights, `[size]`: those of the active release, or the shipped ones.
+
+        Raises:
+            ModelError: the release's weights are missing or damaged.
+        """
+        content = self.active_model.weights()
+        return self.files.weights if content is None else np.frombuffer(content, "<f4").astype(np.float32, copy=False)
+
+    def reload_model(self) -> None:
+        """Suggest from the active weights: call it after `active_model` was switched or rolled back.
+
+        Raises:
+            ModelError: they are missing, damaged or not for this model; what was served before still is.
+        """
+        self.keyboard.serve(self.files, self.weights())
+
+    def training_session(self, task: TrainingTask, start: Vector) -> TrainingSession:
+        """A session of `task` on this device's messages, from the weights `start`; see `TrainingSession.run`."""
+        return TrainingSession(self.files, task, start, self.store, self.gate, self.clock)
+
+    def _serve_release(self) -> None:
+        """Serve the active release; a damaged one must not cost the user the keyboard, so the shipped model stays."""
+        try:
+            if self.active_model.active is not None:
+                self.reload_model()
+        except ModelError as error:
+            _log.warning("the active release cannot be used, the shipped model is served: %s", error)
+
+
+def bundled_model() -> Path:
+    """Folder of the next-word model that comes with the SDK. Raises ModelError if it is not installed."""
+    try:
+        return Path(str(resources("hushfold_artifacts"))) / MODEL
+    except ModuleNotFoundError as error:
+        raise ModelError("no model is installed beside the SDK", "Install hushfold again, or name a folder") from error
+
+
+def _load(folder: Path) -> tuple[ModelFiles, str]:
+    """The verified model in `folder`, and the SHA-256 (hex) of its manifest, which releases refer to."""
+    try:
+        model = ModelFiles.load(folder)
+        return model, hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+    except (ArtifactError, OSError) as error:
+        raise ModelError(f"the model in {folder} cannot be used: {error}") from error

@@ -1,0 +1,275 @@
+"""A training session: a fixed number of SGD steps on this device's messages, while its conditions hold.
+
+A session stops within one step when a condition is lost and goes on from its checkpoint later, on any start of the
+app, with the same result bit for bit as if it had never stopped: plain SGD has no state but the weights, and the
+order of the examples follows from the plan's seed alone. The number of steps is the plan's, whatever there is to
+learn from, so that time says nothing about data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from hushfold_format import Batch, ModelFiles, batches, message_ids
+from hushfold_protocol.plan import Plan, TrainingParameters
+
+from .clock import Clock
+from .conditions import Gate
+from .errors import ConditionsLost, HushfoldError, ModelError, StoreError
+from .model import TrainingModel, Vector
+from .store import Checkpoint, Message, SessionState, Store
+
+CHECKPOINT_STEPS = 25  # steps between checkpoints: what a killed process loses at most
+_MESSAGE_ID_BYTES = 8
+
+
+class NotEligible(HushfoldError):
+    """This device has too little to learn from. Decided here, and for nobody else to know."""
+
+
+class TrainingDiverged(ModelError):
+    """The loss or the weights became infinite or NaN. The update is discarded; the served model is as it was."""
+
+
+class MessagesDeleted(HushfoldError):
+    """The user deleted messages that a running session had learned from. Its work is discarded with them."""
+
+
+class Progress(NamedTuple):
+    """How far a session has come. The loss is of this device's words: show it, never send it."""
+
+    step: int  # steps done
+    steps: int  # steps in all
+    loss: float  # of the last batch before its step, nats per word
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingTask:
+    """What a session trains, and how.
+
+    `plan_id` tells one plan from another: a checkpoint of another plan is discarded.
+    """
+
+    name: str  # one session of a task at a time
+    plan_id: bytes
+    part: str  # slice of the vector
+    parameters: TrainingParameters
+
+    @classmethod
+    def of(cls, plan: Plan) -> Self:
+        """The device's share of a federated round."""
+        return cls(plan.task, plan.hash, plan.model.part, plan.training)
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedUpdate:
+    """What a session learned. As private as the messages: it leaves the device clipped, noised and masked only."""
+
+    update: Vector  # start - end of the part, `[size of the part]`, the sign of TFF's client updates
+    steps: int
+    examples: int  # messages; stays on the device
+    duration: float  # seconds of the run that finished it
+
+
+class TrainingSession:
+    """One task on this device's messages. Used by one thread.
+
+    Args:
+        files: the model that is trained.
+        task: what to train.
+        start: weights to start from, `[size]`. For a federated round those of its plan, never the personal ones.
+        store: the messages, and the checkpoint.
+        gate: when training may run.
+        checkpoint_steps: steps between two checkpoints.
+    """
+
+    def __init__(
+        self,
+        files: ModelFiles,
+        task: TrainingTask,
+        start: Vector,
+        store: Store,
+        gate: Gate,
+        clock: Clock,
+        *,
+        checkpoint_steps: int = CHECKPOINT_STEPS,
+    ) -> None:
+        manifest, parameters = files.manifest, task.parameters
+        if task.part not in manifest.parts:
+            raise ModelError(f"task {task.name!r} trains {task.part!r}, which model {manifest.name!r} has not")
+        if (parameters.batch, parameters.time) != (manifest.batch, manifest.time):
+            raise ModelError(
+                f"task {task.name!r} trains batches of {parameters.batch}x{parameters.time}",
+                f"The graph of model {manifest.name!r} takes {manifest.batch}x{manifest.time}",
+            )
+        self._vocabulary = files.vocabulary
+        self._files_digest = "".join(manifest.files[role].sha256 for role in ("training", "vocabulary")).encode()
+        self._task = task
+        self._part = slice(*manifest.parts[task.part])
+        self._start = start
+        self._start_sha256 = hashlib.sha256(start.astype("<f4").tobytes()).digest()
+        self._store = store
+        self._gate = gate
+        self._clock = clock
+        self._checkpoint_steps = checkpoint_steps
+        # An interpreter of its own: no other session, and no evaluation, sees weights half trained.
+        self._model = TrainingModel(files)
+
+    def run(self, progress: Callable[[Progress], None] | None = None) -> FinishedUpdate:
+        """Train from the start, or from the checkpoint of this very session, to the last step.
+
+        The checkpoint of a finished session stays until its owner has made use of the update, and a second run
+        returns that at once: `store.clear_checkpoint` ends it.
+
+        Args:
+            progress: called after each step, in this thread. If it raises, the session stops there, resumable.
+
+        Raises:
+            NotEligible: fewer messages than the plan asks for, or no word in them that the model could learn.
+            ConditionsLost: training may not start, or was stopped; with the reasons. Resumable.
+            MessagesDeleted: the user deleted some of what was being learned. The work so far is discarded.
+            TrainingDiverged: the result is useless. The work so far is discarded.
+            ModelError: the weights are not this model's, or the runtime failed.
+        """
+        began = self._clock.monotonic()
+        examples, done, vector = self._resume() or (self._choose(), 0, self._start)
+        if done < self._task.parameters.steps:
+            if waiting := self._gate.waiting_for():
+                raise ConditionsLost(waiting, "Not started: " + ", ".join(reason.text for reason in waiting))
+            vector = self._train(vector, done, examples, progress)
+        return FinishedUpdate(
+            update=self._start[self._part] - vector[self._part],
+            steps=self._task.parameters.steps,
+            examples=len(examples.messages),
+            duration=self._clock.monotonic() - began,
+        )
+
+    def _train(
+        self, vector: Vector, done: int, examples: _Examples, progress: Callable[[Progress], None] | None
+    ) -> Vector:
+        """The weights after all steps, from those after `done` of them."""
+        parameters = self._task.parameters
+        self._model.load(vector)
+        try:
+            for batch in self._batches(examples, done):
+                self._gate.require()
+                loss = self._model.train_step(batch, parameters.learning_rate, self._task.part)
+                if not math.isfinite(loss):
+                    raise self._diverged(done + 1)
+                done += 1
+                if progress is not None:
+                    progress(Progress(done, parameters.steps, loss))
+                if done % self._checkpoint_steps == 0:
+                    self._save(done, examples)
+        except (ModelError, StoreError, MessagesDeleted):
+            raise  # nothing to keep, or nowhere to keep it
+        except BaseException:
+            self._save(done, examples)
+            raise
+        return self._save(done, examples)
+
+    def _batches(self, examples: _Examples, done: int) -> Iterator[Batch]:
+        """The batches of the steps after `done`: pass after pass over all examples, each in an order of its own."""
+        parameters = self._task.parameters
+        for step in range(done, parameters.steps):
+            number, position = divmod(step, examples.batches)
+            if position == 0 or step == done:
+                seed = number << 32 | parameters.seed
+                in_order = list(batches(examples.messages, parameters.batch, parameters.time, seed=seed))
+            yield in_order[position]
+
+    def _choose(self) -> _Examples:
+        """The newest messages, as many as the plan takes. What an earlier session of the task left goes."""
+        self._store.clear_checkpoint(self._task.name)
+        chosen = self._select()
+        return self._examples(chosen, newest=max((message.id for message in chosen), default=0))
+
+    def _resume(self) -> tuple[_Examples, int, Vector] | None:
+        """Examples, steps done and weights of this session's checkpoint, if there is one and it still holds."""
+        checkpoint = self._store.load_checkpoint(self._task.name)
+        if checkpoint is None or checkpoint.model_sha256 != self._start_sha256:
+            return None
+        newest = int.from_bytes(checkpoint.plan_id[:_MESSAGE_ID_BYTES], "big")
+        # Messages typed since are left out, or a session on a busy phone would start anew each time.
+        chosen = self._select(newest)
+        if (checkpoint.plan_id, checkpoint.part) != (self._identity(chosen, newest), self._task.part):
+            return None
+        vector = self._start.copy()
+        vector[self._part] = np.frombuffer(checkpoint.vector, "<f4")
+        return self._examples(chosen, newest), checkpoint.step, vector
+
+    def _save(self, done: int, examples: _Examples) -> Vector:
+        """Keep how far the session came, unless what it learned from was deleted meanwhile; the weights."""
+        vector = self._model.vector()
+        if not np.isfinite(vector).all():
+            raise self._diverged(done)
+        state = SessionState.TRAINED if done == self._task.parameters.steps else SessionState.TRAINING
+        with self._store.transaction():
+            remaining = self._select(examples.newest)
+            if self._identity(remaining, examples.newest) == examples.identity:
+                self._store.save_checkpoint(
+                    Checkpoint(
+                        task=self._task.name,
+                        plan_id=examples.identity,
+                        part=self._task.part,
+                        step=done,
+                        vector=vector[self._part].astype("<f4").tobytes(),
+                        model_sha256=self._start_sha256,
+                        state=state,
+                        updated_at=self._clock.now(),
+                    )
+                )
+                return vector
+        raise MessagesDeleted(
+            f"messages were deleted while task {self._task.name!r} learned from them, so its work was discarded",
+            "Run the session again: it learns from what is left",
+        )
+
+    def _diverged(self, step: int) -> TrainingDiverged:
+        self._store.clear_checkpoint(self._task.name)
+        return TrainingDiverged(
+            f"task {self._task.name!r} diverged at step {step}: its update is discarded",
+            "The served model is as it was. Lower the learning rate of the task",
+        )
+
+    def _examples(self, chosen: list[Message], newest: int) -> _Examples:
+        """The messages as the graph takes them; NotEligible if the plan needs more."""
+        parameters = self._task.parameters
+        if len(chosen) < parameters.min_examples:
+            raise NotEligible(
+                f"{len(chosen)} messages to learn from, task {self._task.name!r} needs {parameters.min_examples}",
+                "Nothing to do: the device takes part once it has more",
+            )
+        messages = [message_ids(message.text, self._vocabulary) for message in chosen]
+        count = sum(1 for _ in batches(messages, parameters.batch, parameters.time))
+        if not count:
+            raise NotEligible(f"task {self._task.name!r} finds no word to learn in {len(chosen)} messages")
+        return _Examples(messages, count, newest, self._identity(chosen, newest))
+
+    def _select(self, newest: int | None = None) -> list[Message]:
+        """The messages that the plan takes, newest first; with `newest`, of those with this id or a lower one."""
+        messages = self._store.messages(newest_first=True)
+        known = [m for m in messages if m.weight > 0 and (newest is None or m.id <= newest)]
+        return known[: self._task.parameters.max_examples]
+
+    def _identity(self, chosen: Sequence[Message], newest: int) -> bytes:
+        """What makes a session this one: its plan, its graph and its examples. `newest` is readable at its start."""
+        digest = hashlib.sha256(self._task.plan_id + self._task.parameters.write_fields() + self._files_digest)
+        for message in chosen:
+            digest.update(message.id.to_bytes(_MESSAGE_ID_BYTES, "big"))  # ids are never given out twice
+        return newest.to_bytes(_MESSAGE_ID_BYTES, "big") + digest.digest()
+
+
+class _Examples(NamedTuple):
+    """What a session learns from."""
+
+    messages: list[list[int]]  # token ids, newest message first
+    batches: int  # in one pass over them
+    newest: int  # message id; later messages are not of this session
+    identity: bytes
