@@ -27,7 +27,6 @@ class Transform(StrEnum):
 
     COPY = "copy"
     TRANSPOSE = "transpose"
-    ONE_PLUS = "one_plus"
     EXPAND = "expand"  # one value per bucket -> one per word
 
 
@@ -68,8 +67,6 @@ def derive(
             return parameter
         case Transform.TRANSPOSE:
             return parameter.T
-        case Transform.ONE_PLUS:
-            return np.float32(1) + parameter
         case Transform.EXPAND:
             return np.repeat(parameter, np.diff([*bucket_starts, words]))
 

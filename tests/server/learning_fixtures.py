@@ -17,6 +17,7 @@ import psutil
 import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
+
 from hushfold_format import FIRST_WORD, Batch
 from hushfold_models.config import SMALL, initial_vector, layout
 from hushfold_protocol.encoding import EncodingParameters
@@ -113,7 +114,9 @@ def modular_sum(vectors: Sequence[np.ndarray], bits: int) -> np.ndarray:
 
 def pack(type_signature: tff.Type, tree: Mapping[str, np.ndarray]) -> Any:
     """Leaves by path as a structure of TFF."""
-    return tff.structure.pack_sequence_as(_skeleton(type_signature), [tree[path] for path in leaf_types(type_signature)])
+    return tff.structure.pack_sequence_as(
+        _skeleton(type_signature), [tree[path] for path in leaf_types(type_signature)]
+    )
 
 
 def unpack(type_signature: tff.Type, value: Any) -> dict[str, np.ndarray]:

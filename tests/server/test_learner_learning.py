@@ -10,11 +10,6 @@ import pytest
 
 pytest.importorskip("tensorflow_federated", reason="TensorFlow Federated is not installed")
 
-from hushfold_models.config import SMALL, layout
-from hushfold_protocol.encoding import decode_sum
-from hushfold_server.errors import Corrupt, StateError
-from hushfold_server.learner.learning import Learning, LearningDiverged, LearningState
-from hushfold_server.learner.process import Sgd
 from learning_fixtures import (
     CLIENT_LEARNING_RATE,
     OPTIMIZERS,
@@ -30,6 +25,12 @@ from learning_fixtures import (
     tff_runtime,  # noqa: F401
     unpack,
 )
+
+from hushfold_models.config import SMALL, layout
+from hushfold_protocol.encoding import decode_sum
+from hushfold_server.errors import Corrupt, StateError
+from hushfold_server.learner.learning import Learning, LearningDiverged, LearningState
+from hushfold_server.learner.process import Sgd
 
 pytestmark = [pytest.mark.tff, pytest.mark.slow]
 

@@ -26,6 +26,7 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
+
 from hushfold_protocol.encoding import MAX_ROUNDINGS, EncodingParameters
 
 Rounding = Literal["stochastic", "nearest"]

@@ -23,6 +23,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 import tensorflow_federated as tff
+
 from hushfold_models.config import NextWordConfig
 from hushfold_protocol.encoding import EncodingParameters
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_federated as tff
+
 from hushfold_models.config import NextWordConfig, layout
 from hushfold_models.next_word import logits, masked_loss
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow_federated as tff
+
 from hushfold_protocol.encoding import EncodingParameters
 
 from ..errors import PrivacyError
