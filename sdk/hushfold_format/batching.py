@@ -49,9 +49,7 @@ def windows(ids: Sequence[int], time: int) -> Iterator[Batch]:
         start += time - context
 
 
-def batches(
-    messages: Sequence[Sequence[int]], batch: int, time: int, *, seed: int | None = None
-) -> Iterator[Batch]:
+def batches(messages: Sequence[Sequence[int]], batch: int, time: int, *, seed: int | None = None) -> Iterator[Batch]:
     """Rows of all messages in batches `[batch, time]`; the last one is filled up with masked rows.
 
     Args:

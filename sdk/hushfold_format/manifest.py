@@ -108,8 +108,7 @@ class ModelManifest:
                 version=str(document["version"]),
                 sizes={str(key): int(value) for key, value in document["sizes"].items()},
                 parameters=tuple(
-                    Parameter(entry["name"], tuple(entry["shape"]), entry["offset"])
-                    for entry in document["parameters"]
+                    Parameter(entry["name"], tuple(entry["shape"]), entry["offset"]) for entry in document["parameters"]
                 ),
                 parts={key: Part(*bounds) for key, bounds in document["parts"].items()},
                 batch=int(document["batch"]),
@@ -192,9 +191,7 @@ class ModelFiles:
         vocabulary = Vocabulary.load(content["vocabulary"])
         if len(vocabulary) != manifest.sizes.get("vocabulary"):
             raise ArtifactError(f"{folder}: the vocabulary has {len(vocabulary)} entries, the model another number")
-        return cls(
-            manifest, weights, content["training"], content["inference"], vocabulary, content["card"].decode()
-        )
+        return cls(manifest, weights, content["training"], content["inference"], vocabulary, content["card"].decode())
 
 
 def _read(path: Path) -> bytes:
