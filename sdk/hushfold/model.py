@@ -211,9 +211,7 @@ class SuggestionModel:
 
 def _check_vector(vector: Vector, size: int) -> None:
     if vector.shape != (size,) or vector.dtype != np.float32:
-        raise ModelError(
-            f"a weight vector of {vector.dtype}{list(vector.shape)}", f"This model takes float32[{size}]"
-        )
+        raise ModelError(f"a weight vector of {vector.dtype}{list(vector.shape)}", f"This model takes float32[{size}]")
     if not np.isfinite(vector).all():
         raise ModelError("a weight vector with values that are not finite", "Go back to the released weights")
 

@@ -12,18 +12,14 @@ _LONG_NUMBER = 7  # digits; shorter ones (prices, times, years) become <number> 
 _SECRET = 8  # characters
 
 _SURROGATES = re.compile("[\ud800-\udfff]")  # halves of characters, which no encoding takes
+# Repetitions are bounded, so that matching takes linear time.
+_LINK = re.compile(r"[a-z][a-z0-9+.-]{1,20}://\S+ | www\.\S+", re.VERBOSE | re.IGNORECASE)
 _EMAIL = re.compile(r"[^\s@<>]{1,64}@[^\s@<>]{0,255}\w")
-_URL = re.compile(
-    r"""
-      [a-z][a-z0-9+.-]{1,20}://\S+                          # any scheme, with whatever credentials are in it
-    | www\.\S+
-    | \b(?:[\w-]{1,63}\.)+[a-z]{2,24}/\S*                   # a domain and a path
-    | \b(?:[\w-]{1,63}\.)+(?:com|org|net|edu|gov|io|app|dev)\b
-    """,
+_DOMAIN = re.compile(  # alone if its ending is a common one, or any with a path
+    r"(?<![\w-]) (?:[\w-]{1,63}\.){1,8} (?: (?:com|org|net|edu|gov|io|app|dev)\b (?:/\S*)? | [a-z]{2,24}/\S* )",
     re.VERBOSE | re.IGNORECASE,
 )
-# Telephone and card numbers are written in groups: up to two separators between digits. The separators differ from
-# the digits, so that matching takes linear time.
+# Telephone and card numbers are written in groups, with up to two separators between digits.
 _NUMBER = re.compile(rf"[+(]{{0,2}}\d(?:[ \t().\-/]{{0,2}}\d){{{_LONG_NUMBER - 1},}}")
 _RUN = re.compile(rf"[^\s<>]{{{_SECRET},}}")
 
@@ -35,8 +31,9 @@ def redact(text: str) -> str:
     password and becomes `<number>` too.
     """
     text = _SURROGATES.sub("", text)
-    text = _URL.sub("<url>", text)
+    text = _LINK.sub("<url>", text)  # before addresses: what stands before an @ may be a password
     text = _EMAIL.sub("<email>", text)
+    text = _DOMAIN.sub("<url>", text)
     text = _NUMBER.sub("<number>", text)
     return _RUN.sub(lambda run: "<number>" if _looks_secret(run.group()) else run.group(), text)
 

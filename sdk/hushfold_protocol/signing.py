@@ -36,9 +36,7 @@ def sign(key: Ed25519PrivateKey, purpose: str, content: bytes) -> bytes:
 def verify(public_key: bytes, purpose: str, content: bytes, signature: bytes) -> None:
     """Returns if the signature holds; raises SignatureInvalid if not. Never a bool, which could be ignored."""
     try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(
-            signature, _PREFIX + purpose.encode() + b"\0" + content
-        )
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, _PREFIX + purpose.encode() + b"\0" + content)
     except (InvalidSignature, ValueError):
         raise SignatureInvalid(f"the signature of this {purpose} does not verify") from None
 
@@ -53,9 +51,7 @@ def _unsigned(message: Message) -> bytes:
     return message.encode()[:-SIGNATURE_BYTES]
 
 
-def issue_certificate(
-    authority: Ed25519PrivateKey, public_key: bytes, not_before: int, not_after: int
-) -> Certificate:
+def issue_certificate(authority: Ed25519PrivateKey, public_key: bytes, not_before: int, not_after: int) -> Certificate:
     """A certificate for `public_key`, valid between two unix times (seconds)."""
     draft = Certificate(public_key, not_before, not_after, bytes(SIGNATURE_BYTES))
     return Certificate(public_key, not_before, not_after, sign(authority, "certificate", _unsigned(draft)))

@@ -46,9 +46,7 @@ class ObjectStore:
         """The object's bytes. Raises NotFound, or Corrupt if the file does not have this hash any more."""
         content = self.path(sha256).read_bytes()
         if hashlib.sha256(content).hexdigest() != sha256:
-            raise Corrupt(
-                f"the file of object {sha256} has other content", "The disk may be failing; restore a backup"
-            )
+            raise Corrupt(f"the file of object {sha256} has other content", "The disk may be failing; restore a backup")
         return content
 
     def path(self, sha256: str) -> Path:

@@ -126,9 +126,7 @@ class Extrapolation:
         )
 
 
-def extrapolated_epsilon(
-    spec: TaskSpec, dimension: int, *, survivors: int, cohort: int, rounds: int
-) -> Extrapolation:
+def extrapolated_epsilon(spec: TaskSpec, dimension: int, *, survivors: int, cohort: int, rounds: int) -> Extrapolation:
     """What `rounds` participations would cost if `cohort` devices stood behind each sum, not `survivors`.
 
     What learning feels is the noise in the mean. It stays the same if the noise in the sum grows with the number of

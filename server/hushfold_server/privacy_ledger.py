@@ -220,8 +220,7 @@ def _epsilon(curve: RdpCurve, delta: float) -> float:
     theirs = float(rdp.compute_epsilon(ORDERS, curve.values, delta)[0])
     if not math.isclose(ours, theirs, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
         raise AccountantMismatch(
-            f"epsilon of one curve at delta {delta:g} is {ours!r} by hushfold_protocol "
-            f"and {theirs!r} by dp_accounting",
+            f"epsilon of one curve at delta {delta:g} is {ours!r} by hushfold_protocol and {theirs!r} by dp_accounting",
             "Open no round; one of the two libraries is damaged or of a wrong version",
         )
     return ours

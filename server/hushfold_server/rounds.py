@@ -164,9 +164,7 @@ class Rounds:
             live = self._find(round_id)
             digest = hashlib.sha256(signed.payload).hexdigest()
             for name, kind in _EXPECTED.values():
-                if signed.payload[3:4] == bytes((kind.type_code,)) and self._is_repeat(
-                    round_id, name, device, digest
-                ):
+                if signed.payload[3:4] == bytes((kind.type_code,)) and self._is_repeat(round_id, name, device, digest):
                     return
             if isinstance(live.stage, secagg.Joining):
                 raise Refused("the session has not begun")
@@ -308,9 +306,7 @@ class Rounds:
 
     def _rebuild(self, connection: Connection, round_id: str) -> _Live:
         """The round as the committed rows say it is. Accepts and closes just as it happened."""
-        row = connection.execute(
-            select(rounds, tasks.c.spec).join(tasks).where(rounds.c.id == round_id)
-        ).one_or_none()
+        row = connection.execute(select(rounds, tasks.c.spec).join(tasks).where(rounds.c.id == round_id)).one_or_none()
         if row is None or row.phase not in LIVE_PHASES:
             raise NotFound(f"there is no round {round_id} in progress", "Check in again")
         plan = Plan.decode(Invitation.decode(row.invitation).plan)

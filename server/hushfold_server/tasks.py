@@ -156,9 +156,7 @@ class PrivacyTable(TomlTable):
             given = "both are" if self.noise_multiplier else "neither is"
             faults.append(f"exactly one of noise_multiplier and target_epsilon is needed; {given} given")
         if self.target_epsilon is not None and self.target_epsilon > self.budget_epsilon:
-            faults.append(
-                f"target_epsilon ({self.target_epsilon:g}) is above budget_epsilon ({self.budget_epsilon:g})"
-            )
+            faults.append(f"target_epsilon ({self.target_epsilon:g}) is above budget_epsilon ({self.budget_epsilon:g})")
         if faults:
             raise ValueError(*faults)
         return self

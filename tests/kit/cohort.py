@@ -26,9 +26,7 @@ AUTHORITY = Ed25519PrivateKey.from_private_bytes(bytes(31) + b"\1")
 AUTHORITY_KEY = AUTHORITY.public_key().public_bytes_raw()
 
 
-def make_plan(
-    *, bits: int = 20, floor: int = 4, maximum: int = 12, gamma: float = 0.1, dimension: int = 48
-) -> Plan:
+def make_plan(*, bits: int = 20, floor: int = 4, maximum: int = 12, gamma: float = 0.1, dimension: int = 48) -> Plan:
     return Plan(
         population="keyboard-en",
         task="test",

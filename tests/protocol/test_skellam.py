@@ -134,9 +134,7 @@ def test_extremes_of_the_prefix_reach_into_the_tails() -> None:
     # Every entry decides by its own bound, also those that share a prefix far out.
     for entry in (0, 1, last // 2, 2 * last - 1):
         prefix, rest = divmod(table[entry], 1 << 224)
-        assert sample_skellam(1, 25.0, Script(_words(prefix), rest.to_bytes(28, "big"))).tolist() == [
-            entry + 1 - last
-        ]
+        assert sample_skellam(1, 25.0, Script(_words(prefix), rest.to_bytes(28, "big"))).tolist() == [entry + 1 - last]
 
 
 def test_every_prefix_agrees_with_a_plain_search() -> None:

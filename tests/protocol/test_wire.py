@@ -43,8 +43,7 @@ samples = st.builds(
 
 def test_known_bytes():
     assert SAMPLE.encode() == bytes.fromhex(
-        "4846 01 fa  07  fffffffffffffffe  3fe0000000000000  616263  00000002 7879  00000003 6ec3a9"
-        "  00000002 0001 ffff"
+        "4846 01 fa  07  fffffffffffffffe  3fe0000000000000  616263  00000002 7879  00000003 6ec3a9  00000002 0001 ffff"
     )
 
 

@@ -14,11 +14,12 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from hushfold_protocol.encoding import EncodingParameters, decode_sum, encode, quantise
+from hushfold_protocol.plan import MAX_COHORT
 from hushfold_protocol.rotation import unrotate
 from hushfold_server.learner.aggregator import COUNT_MODULUS, Rounding, build_aggregator
 from hushfold_server.learner.in_process import InProcess
 
-pytestmark = pytest.mark.tff
+pytestmark = [pytest.mark.tff, pytest.mark.slow]
 
 SEED = (1_700_000_000_000_000, 3)  # as TFF draws them: microseconds and a counter
 
@@ -94,10 +95,6 @@ def some_update(dimension: int, norm: float, seed: int = 0) -> np.ndarray:
 
 def no_randomness(count: int) -> bytes:
     raise AssertionError("rounding to nearest draws nothing")
-
-
-def system_bytes(seed: int) -> object:
-    return np.random.default_rng(seed).bytes
 
 
 NORMS = (0.2, 0.499, 3.0)  # well within the clip norm, just within, clipped
@@ -220,6 +217,4 @@ def test_an_update_of_another_size_is_refused() -> None:
 
 
 def test_a_count_holds_the_largest_cohort() -> None:
-    from hushfold_protocol.plan import MAX_COHORT
-
     assert COUNT_MODULUS > MAX_COHORT

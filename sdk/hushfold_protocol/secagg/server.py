@@ -80,9 +80,7 @@ class Sharing:
     def accept(self, sender: int, message: Shares) -> Sharing:
         _same_session(self.session, message.session)
         if len(message.sealed) != self.session.size - 1:
-            raise Refused(
-                f"shares for {len(message.sealed)} devices, the roster has {self.session.size - 1} others"
-            )
+            raise Refused(f"shares for {len(message.sealed)} devices, the roster has {self.session.size - 1} others")
         if any(len(sealed) != SEALED_BYTES for sealed in message.sealed):
             raise Refused("a share of the wrong length")
         if _repeated(self.sealed.get(sender), message.sealed):
@@ -94,9 +92,7 @@ class Sharing:
         return len(self.sealed) == self.session.size
 
     def close(self) -> Masking:
-        _enough(
-            len(self.sealed), max(self.session.plan.cohort.floor, self.session.threshold), "shared their secrets"
-        )
+        _enough(len(self.sealed), max(self.session.plan.cohort.floor, self.session.threshold), "shared their secrets")
         return Masking(self.session, dict(self.sealed))
 
 
@@ -115,9 +111,7 @@ class Masking:
     def announcement(self, receiver: int) -> Delivery:
         """Each message in a sender's list stands at the receiver's place among the others of the roster."""
         bundle = tuple(
-            self.sealed[sender][receiver - (receiver > sender)]
-            for sender in sorted(self.sealed)
-            if sender != receiver
+            self.sealed[sender][receiver - (receiver > sender)] for sender in sorted(self.sealed) if sender != receiver
         )
         return Delivery(self.session.id, to_bitmap(self.sharers, self.session.size), bundle)
 
