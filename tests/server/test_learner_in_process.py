@@ -12,10 +12,11 @@ pytest.importorskip("tensorflow_federated", reason="TensorFlow Federated is not 
 
 import tensorflow as tf
 import tensorflow_federated as tff
+from learning_fixtures import CLIENT_LEARNING_RATE, OPTIMIZERS, base_vector, encoding
+
+from hushfold_models.config import SMALL
 from hushfold_server.learner.in_process import InProcess, leaf_types
 from hushfold_server.learner.learning import Learning
-from learning_fixtures import CLIENT_LEARNING_RATE, OPTIMIZERS, base_vector, encoding
-from hushfold_models.config import SMALL
 
 pytestmark = pytest.mark.tff
 

@@ -14,6 +14,7 @@ pytest.importorskip("tensorflow_federated", reason="TensorFlow Federated is not 
 
 import tensorflow as tf
 import tensorflow_federated as tff
+
 from hushfold_protocol.encoding import EncodingParameters
 from hushfold_server.errors import PrivacyError
 from hushfold_server.learner.aggregator import build_aggregator
@@ -28,9 +29,7 @@ from hushfold_server.learner.process import (
 
 pytestmark = [pytest.mark.tff, pytest.mark.slow]
 
-ENCODING = EncodingParameters(
-    dimension=6, clip_norm=1.0, scale=100.0, bits=20, local_stddev=1.0, rotation_seed=(0, 0)
-)
+ENCODING = EncodingParameters(dimension=6, clip_norm=1.0, scale=100.0, bits=20, local_stddev=1.0, rotation_seed=(0, 0))
 VECTOR = (np.int64, [8])
 
 
