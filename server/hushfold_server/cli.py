@@ -1,0 +1,288 @@
+"""`hushfold-server`: set up, run and operate a server. Mistakes are told in a sentence, with exit status 2."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.exc import DatabaseError
+
+from . import keys, operations
+from .database import Database
+from .errors import ConfigurationError, ServerError
+from .operations import ReleaseOverview, TaskOverview
+from .process import REFUSED, stop_on_signals, with_ports
+from .settings import HOME_VARIABLE, Home, Settings
+
+BIND_AGAIN_FOR = 3.0  # seconds; children of a killed server may hold its ports for a moment
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Run and operate a Hushfold server.",
+)
+task = typer.Typer(no_args_is_help=True, help="What is learned: create, list, pause and resume tasks.")
+release = typer.Typer(no_args_is_help=True, help="What devices get: list releases, widen a rollout, go back.")
+app.add_typer(task, name="task")
+app.add_typer(release, name="release")
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option("--home", help=f"The server's folder. Default: {HOME_VARIABLE}, else ./hushfold-home."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+ModelsOption = Annotated[
+    Path | None, typer.Option("--models", help="A folder of base models, instead of the installed ones.")
+]
+
+# Paths and URLs must survive a narrow terminal: no wrapping, and nothing in them is markup.
+_out = Console(highlight=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def init(home: HomeOption = None) -> None:
+    """Make the server's folder and its keys; what is there is left as it is."""
+    folder = _create(home)
+    _say(f"{folder.path} is ready. Start the server with `hushfold-server up`.")
+
+
+@app.command()
+def up(
+    home: HomeOption = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Of the device API.")] = None,
+    authority_port: Annotated[int | None, typer.Option(min=0, max=65535, help="Of the enrolment authority.")] = None,
+    models: ModelsOption = None,
+) -> None:
+    """Run the server until Ctrl-C; the folder is set up on the first start."""
+    # These import the web server, which no other command needs.
+    from .supervisor import Supervisor, server_children, single_instance
+
+    stop = stop_on_signals()
+    folder = Home.create(home or Home.default().path)
+    with ExitStack() as stack:
+        killed = stack.enter_context(single_instance(folder))
+        if killed:
+            _say("The last server here was killed; this one goes on where it was.")
+        _create(folder.path)
+        settings = with_ports(Settings.load(folder), port, authority_port)
+        patience = BIND_AGAIN_FOR if killed else 0.0
+        api = stack.enter_context(closing(_listen(settings.host, settings.api_port, "device API", patience)))
+        authority = stack.enter_context(
+            closing(_listen(settings.host, settings.authority_port, "enrolment authority", patience))
+        )
+        settings = with_ports(settings, api.getsockname()[1], authority.getsockname()[1])
+        children = server_children(folder, api, authority, models)
+        supervisor = Supervisor(folder, children, tell=_say, wait=stop.wait)
+        _say(f"Starting {', '.join(child.name for child in children)} ...")
+        supervisor.run(on_ready=lambda: _welcome(folder, settings))
+        _say("Stopped.")
+
+
+@app.command()
+def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Show tasks, their rounds and privacy, and releases."""
+    with _database(home) as database:
+        tasks, releases = operations.list_tasks(database), operations.list_releases(database)
+    if as_json:
+        _print_json({"tasks": _plain(tasks), "releases": _plain(releases)})
+    else:
+        _print_tasks(tasks)
+        _print_releases(releases)
+
+
+@task.command("create")
+def create_task(
+    file: Annotated[Path, typer.Argument(help="A task file (TOML).")],
+    home: HomeOption = None,
+    models: ModelsOption = None,
+) -> None:
+    """Launch the task that FILE describes."""
+    from .publisher import shipped_models
+
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigurationError(f"the task file {file} cannot be read: {reason}") from None
+    with _database(home) as database:
+        spec = operations.launch_task(database, text, models or shipped_models(), time.time())
+    _say(f"Task {spec.name} is launched for the devices of {spec.task.population}.")
+
+
+@task.command("list")
+def list_tasks(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Show every task."""
+    with _database(home) as database:
+        tasks = operations.list_tasks(database)
+    if as_json:
+        _print_json(_plain(tasks))
+    else:
+        _print_tasks(tasks)
+
+
+@task.command("pause")
+def pause_task(name: str, home: HomeOption = None) -> None:
+    """Open no more rounds of a task; a round that is under way ends as it would have."""
+    with _database(home) as database:
+        operations.pause_task(database, name)
+    _say(f"Task {name} is paused.")
+
+
+@task.command("resume")
+def resume_task(name: str, home: HomeOption = None) -> None:
+    """Open rounds of a paused task again."""
+    with _database(home) as database:
+        operations.resume_task(database, name)
+    _say(f"Task {name} is active.")
+
+
+@release.command("list")
+def list_releases(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Show every release, newest first."""
+    with _database(home) as database:
+        releases = operations.list_releases(database)
+    if as_json:
+        _print_json(_plain(releases))
+    else:
+        _print_releases(releases)
+
+
+@release.command("rollout")
+def rollout(number: int, percent: Annotated[int, typer.Argument(min=0, max=100)], home: HomeOption = None) -> None:
+    """Offer a release to PERCENT of the devices."""
+    with _database(home) as database:
+        operations.set_rollout(database, number, percent)
+    _say(f"Release {number} goes to {percent} % of the devices.")
+
+
+@release.command("rollback")
+def rollback(number: int, home: HomeOption = None) -> None:
+    """Offer the weights of release NUMBER again, and withdraw what came after it."""
+    with _database(home) as database:
+        new = operations.roll_back(database, number, time.time())
+    _say(f"The weights of release {number} go out again as release {new}.")
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        app()
+    except ServerError as error:
+        _fail(error.message, error.advice)
+    except DatabaseError as error:
+        _fail(f"the database cannot be used: {error.orig}", "See whether the disk is full, or try again")
+    except OSError as error:
+        _fail(f"{error.filename or 'the operating system'}: {error.strerror}")
+
+
+def _fail(message: str, advice: str = "") -> None:
+    _err.print("Error:", style="bold red", end=" ")
+    _err.print(message, markup=False)
+    if advice:
+        _err.print(advice, markup=False)
+    sys.exit(REFUSED)
+
+
+def _say(text: str) -> None:
+    _out.print(text, markup=False)
+
+
+def _print_json(document: object) -> None:
+    _out.print(json.dumps(document, indent=2), markup=False)
+
+
+def _plain(rows: list[TaskOverview] | list[ReleaseOverview]) -> list[dict[str, object]]:
+    return [dataclasses.asdict(row) for row in rows]
+
+
+@contextmanager
+def _database(home: Path | None) -> Iterator[Database]:
+    with closing(Database(Home.open(home or Home.default().path).database)) as database:
+        yield database
+
+
+def _create(home: Path | None) -> Home:
+    folder = Home.create(home or Home.default().path)
+    keys.create_missing(folder)
+    Database(folder.database).close()  # makes the tables before four processes want them
+    return folder
+
+
+def _listen(host: str, port: int, what: str, patience: float) -> socket.socket:
+    from .serving import listen
+
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return listen(host, port, what)
+        except ConfigurationError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.1)
+
+
+def _welcome(home: Home, settings: Settings) -> None:
+    table = Table.grid(padding=(0, 2))
+    table.add_row("  device API", settings.api_url)
+    table.add_row("  authority", settings.authority_url)
+    table.add_row("  for the app", str(home.public / "app.json"))
+    table.add_row("  logs", str(home.logs))
+    _say(f"Hushfold is up, process {os.getpid()}. Ctrl-C stops it.")
+    _out.print(table)
+
+
+def _print_tasks(tasks: list[TaskOverview]) -> None:
+    if not tasks:
+        _say("There are no tasks. Launch one with `hushfold-server task create FILE`.")
+        return
+    table = Table("task", "population", "status", "rounds", "newest round", "epsilon spent", box=None, pad_edge=False)
+    for row in tasks:
+        newest = "none yet"
+        if row.round:
+            newest = f"{row.round.number} {row.round.phase}"
+            newest += f" ({row.round.reason})" if row.round.reason else f", {row.round.joined} joined"
+        table.add_row(
+            row.name,
+            row.population,
+            f"{row.status} ({row.reason})" if row.reason else row.status,
+            f"{row.rounds_done} of {row.rounds_planned}",
+            newest,
+            f"{row.epsilon:.3g} of {row.budget_epsilon:g} (delta {row.delta:g})",
+        )
+    _out.print(table)
+
+
+def _print_releases(releases: list[ReleaseOverview]) -> None:
+    if not releases:
+        _say("There are no releases. The first one is the base model, on the first `hushfold-server up`.")
+        return
+    table = Table("release", "model", "version", "status", "rollout", "from", "published", box=None, pad_edge=False)
+    for row in releases:
+        table.add_row(
+            str(row.number),
+            row.model,
+            row.version,
+            f"{row.status} ({row.reason})" if row.reason else row.status,
+            f"{row.rollout_percent} %",
+            row.task or "base model",
+            "" if row.published_at is None else f"{datetime.fromtimestamp(row.published_at, UTC):%Y-%m-%d %H:%M} UTC",
+        )
+    _out.print(table)
+
+
+if __name__ == "__main__":
+    main()

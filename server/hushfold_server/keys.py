@@ -1,0 +1,143 @@
+"""The server's Ed25519 keys: made once, each in a file of its own that one process reads.
+
+    keys/authority/private.pem    vouches for devices; apps pin its public half
+    keys/plan/private.pem         signs plans; its public half is a signed release target
+    keys/release/root.pem         TUF: names the keys of the other three roles; apps pin it
+    keys/release/targets.pem      TUF: signs what devices may install
+    keys/release/snapshot.pem     TUF: signs which metadata belong together
+    keys/release/timestamp.pem    TUF: signs that they are the latest
+
+A key appears in its folder complete or not at all. Devices trust no successor of a lost key, so a missing key is
+made only where nothing shows that there was one before: its public half, or the TUF root, is written after it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from .errors import ConfigurationError
+from .settings import Home, KeyRole
+
+PRIVATE = "private.pem"
+RELEASE_KEYS = ("root", "targets", "snapshot", "timestamp")  # TUF role names, in the order of their trust
+PUBLIC_KEY_BYTES = 32
+
+ServiceRole = Literal["authority", "plan"]
+
+
+def create_missing(home: Home) -> None:
+    """Makes the authority's key and the plan key, and publishes their public halves as `public/<role>.pub` (hex).
+
+    Doing it again changes nothing. Raises ConfigurationError if a key is gone whose public half was given out.
+    """
+    roles: tuple[ServiceRole, ...] = ("authority", "plan")
+    for role in roles:
+        given_out = _public_file(home, role).exists()
+        if not given_out:
+            create_key(home, role, PRIVATE)
+        key = load_key(home, role, PRIVATE)  # also complains about a lost one
+        if not given_out:
+            home.publish(f"{role}.pub", key.public_key().public_bytes_raw().hex().encode() + b"\n")
+
+
+def create_release_keys(home: Home) -> None:
+    """Makes those of the TUF keys that are missing. For a repository that has no root yet."""
+    for name in RELEASE_KEYS:
+        create_key(home, "release", f"{name}.pem")
+
+
+def create_key(home: Home, role: KeyRole, name: str) -> None:
+    """Puts a new key at `name` unless there is one. Two processes that try at once end up with the same key."""
+    folder = home.keys(role)
+    _check_folder(folder)
+    target = folder / name
+    if target.exists():
+        return
+    secret = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".new-")  # mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secret)
+            file.flush()
+            os.fsync(descriptor)
+        try:
+            os.link(temporary, target)  # unlike a rename, never replaces a key
+        except FileExistsError:
+            return
+        _sync(folder)
+    finally:
+        Path(temporary).unlink()
+
+
+def load_key(home: Home, role: KeyRole, name: str) -> Ed25519PrivateKey:
+    """A private key. Raises ConfigurationError if it is missing, no Ed25519 key, or open to other users."""
+    _check_folder(home.keys(role))
+    secret = home.read_key(role, name)
+    try:
+        key = load_pem_private_key(secret, password=None)
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ConfigurationError(
+            f"{home.keys(role) / name} is not an Ed25519 private key in PEM", "Restore it from a backup"
+        )
+    return key
+
+
+def authority_key(home: Home) -> Ed25519PrivateKey:
+    """The key that vouches for devices. Only the authority process calls this."""
+    return load_key(home, "authority", PRIVATE)
+
+
+def plan_key(home: Home) -> Ed25519PrivateKey:
+    """The key that signs plans. Only the process that opens rounds calls this."""
+    return load_key(home, "plan", PRIVATE)
+
+
+def public_key(home: Home, role: ServiceRole) -> bytes:
+    """The public half of a key, 32 bytes, as every process may know it. Raises ConfigurationError."""
+    path = _public_file(home, role)
+    try:
+        key = bytes.fromhex(path.read_text().strip())
+    except FileNotFoundError:
+        raise ConfigurationError(f"the public key {path} is missing", "Run `hushfold-server init`") from None
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"the public key {path} cannot be read: {error}") from None
+    if len(key) != PUBLIC_KEY_BYTES:
+        raise ConfigurationError(
+            f"the public key {path} has {len(key)} bytes, not {PUBLIC_KEY_BYTES}", "Restore it from a backup"
+        )
+    return key
+
+
+def _public_file(home: Home, role: ServiceRole) -> Path:
+    return home.public / f"{role}.pub"
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        mode = stat.S_IMODE(folder.stat().st_mode)
+    except OSError:
+        raise ConfigurationError(f"there is no folder {folder} for keys", "Run `hushfold-server init`") from None
+    if mode & 0o077:
+        raise ConfigurationError(f"other users may look into {folder} (mode {mode:04o})", f"Run `chmod 700 {folder}`")
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
