@@ -62,6 +62,12 @@ def layout(config: NextWordConfig) -> tuple[tuple[Parameter, ...], dict[str, Par
     return tuple(parameters), {"whole": Part(0, offset), "adapter": Part(adapter, offset)}
 
 
+def split(config: NextWordConfig, vector: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """Views of the parameters inside a flat vector, by name."""
+    parameters, _ = layout(config)
+    return {p.name: vector[p.offset : p.offset + p.size].reshape(p.shape) for p in parameters}
+
+
 def bucket_starts(vocabulary: int, buckets: int) -> tuple[int, ...]:
     """First id of each output-bias bucket.
 

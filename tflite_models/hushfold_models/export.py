@@ -13,7 +13,7 @@ from hushfold_format import Patch, Transform
 from hushfold_format.patching import derive
 
 from . import gradients as model
-from .config import NextWordConfig, bucket_starts, initial_vector, layout, parameter_shapes
+from .config import NextWordConfig, bucket_starts, initial_vector, layout, parameter_shapes, split
 from .flatbuffer import Constant, constants, zero_by_operator
 
 _TRANSFORMS = {
@@ -30,12 +30,6 @@ _TRANSFORMS = {
 
 class ExportError(Exception):
     """The converter made something else than the device needs."""
-
-
-def split(config: NextWordConfig, vector: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    """Parameters of a flat vector, by name."""
-    parameters, _ = layout(config)
-    return {p.name: vector[p.offset : p.offset + p.size].reshape(p.shape) for p in parameters}
 
 
 def training_graph(config: NextWordConfig) -> bytes:

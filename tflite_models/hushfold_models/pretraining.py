@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from hushfold_format import Batch, batches
 
 from . import gradients as model
-from .config import ADAPTER, NextWordConfig, initial_vector, layout
-from .export import split
+from .config import ADAPTER, NextWordConfig, initial_vector, layout, split
 
 _log = logging.getLogger(__name__)
 
