@@ -1,0 +1,140 @@
+"""What the keyboard remembers, and that its user decides."""
+
+import threading
+
+import pytest
+
+from hushfold.clock import ManualClock
+from hushfold.errors import ModelError
+from hushfold.keyboard import Keyboard
+from hushfold.store import Checkpoint, SessionState, Store
+from hushfold_format import FIRST_WORD
+
+KEY = bytes(range(32))
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path / "store.db", KEY) as opened:
+        yield opened
+
+
+@pytest.fixture
+def keyboard(files, store, clock):
+    return Keyboard(files, files.weights, store, clock)
+
+
+def texts(keyboard):
+    return [message.text for message in keyboard.messages()]
+
+
+def test_what_is_sent_is_kept_newest_first_with_its_time(keyboard, clock):
+    assert keyboard.learn("see you at the park")
+    clock.advance(60)
+    assert keyboard.learn("  i am here \n")
+    assert texts(keyboard) == ["i am here", "see you at the park"]
+    assert keyboard.messages(limit=1)[0].typed_at == clock.now()
+
+
+def test_nothing_private_is_kept(keyboard):
+    assert not keyboard.learn("my secret", private=True)
+    keyboard.incognito = True
+    assert not keyboard.learn("do not tell")
+    keyboard.incognito = False
+    keyboard.learning_enabled = False
+    assert not keyboard.learn("i do not want this")
+    assert texts(keyboard) == []
+    keyboard.learning_enabled = True
+    assert keyboard.learn("now i do")
+
+
+def test_suggestions_go_on_without_learning(keyboard):
+    keyboard.incognito = True
+    keyboard.learning_enabled = False
+    assert keyboard.suggest("we are ")
+
+
+def test_the_choice_outlives_the_process_and_a_wipe(files, store, tmp_path, clock):
+    Keyboard(files, files.weights, store, clock).learning_enabled = False
+    store.wipe()
+    store.close()
+    with Store(tmp_path / "store.db", KEY) as again:
+        keyboard = Keyboard(files, files.weights, again, clock)
+        assert not keyboard.learning_enabled
+        keyboard.learning_enabled = True
+        assert Keyboard(files, files.weights, again, clock).learning_enabled
+
+
+def test_secrets_are_replaced_before_they_are_stored(keyboard):
+    keyboard.learn("write to jane@example.com, call 91234567 or see www.example.com with hunter2!Abc")
+    assert texts(keyboard) == ["write to <email>, call <number> or see <url> with <number>"]
+
+
+@pytest.mark.parametrize("text", ["", "   ", "91234567", "jane@example.com", "qzxqzx xqzqxz", "<name>"])
+def test_a_message_without_a_known_word_is_not_kept(keyboard, text):
+    assert not keyboard.learn(text)
+    assert texts(keyboard) == []
+
+
+@pytest.mark.parametrize("text", ["well \ud83d ok", "i am\x00here", "مرحبا ok", "we are here " * 800])
+def test_odd_text_can_be_kept(keyboard, text):
+    assert keyboard.learn(text)
+    assert len(texts(keyboard)) == 1
+
+
+def test_forgetting_takes_the_messages_and_what_was_trained_from_them(keyboard, store, clock):
+    for text in ("meet Rachel at noon", "is rachel there?", "the rachels are nice", "hello there"):
+        keyboard.learn(text)
+    store.save_checkpoint(Checkpoint("t", b"p", "whole", 3, b"", bytes(32), SessionState.TRAINING, clock.now()))
+    assert keyboard.forget("Rachel") == 2
+    assert texts(keyboard) == ["hello there", "the rachels are nice"]
+    assert store.load_checkpoint("t") is None
+
+
+def test_wiping_leaves_no_message(keyboard):
+    keyboard.learn("see you at the park")
+    keyboard.wipe()
+    assert texts(keyboard) == []
+
+
+def test_other_weights_are_served_at_once_and_bad_ones_never(keyboard, files):
+    rank = next(rank for rank in range(50) if files.vocabulary.is_word(FIRST_WORD + rank))
+    vector = files.weights.copy()
+    files.manifest.split(vector)["bucket_bias"][1 + rank] = 50.0
+    keyboard.suggest("we are ")
+    keyboard.serve(files, vector)
+    favourite = keyboard.suggest("we are ")[0]
+    assert favourite.text == files.vocabulary.surface(FIRST_WORD + rank)
+    with pytest.raises(ModelError):
+        keyboard.serve(files, vector[1:])
+    assert keyboard.suggest("we are ")[0] == favourite
+
+
+def test_typing_sending_and_updating_at_the_same_time(keyboard, files):
+    errors = []
+
+    def repeat(action):
+        try:
+            for number in range(15):
+                action(number)
+        except Exception as error:
+            errors.append(error)
+
+    actions = (
+        lambda number: keyboard.suggest("we are " * number),
+        lambda number: keyboard.learn(f"we are here {number}"),
+        lambda number: keyboard.serve(files, files.weights),
+        lambda number: keyboard.messages(),
+    )
+    threads = [threading.Thread(target=repeat, args=(action,)) for action in actions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert len(texts(keyboard)) == 15
