@@ -46,7 +46,7 @@ def assert_equal(first: LearningState, second: LearningState) -> None:
 
 
 def some_total(learning: Learning, seed: int = 0) -> np.ndarray:
-    steps = np.random.default_rng(seed).integers(-5000, 5000, learning.encoding.padded)
+    steps = np.random.default_rng(seed).integers(-5_000_000, 5_000_000, learning.encoding.padded)
     return (steps % learning.encoding.modulus).astype(np.uint32)
 
 

@@ -18,6 +18,7 @@ import tensorflow_federated as tff
 from hushfold_protocol.encoding import EncodingParameters
 from hushfold_server.errors import PrivacyError
 from hushfold_server.learner.aggregator import build_aggregator
+from hushfold_server.learner.in_process import leaf_types
 from hushfold_server.learner.process import (
     InsecureSlot,
     MapReduceForm,
@@ -30,7 +31,6 @@ from hushfold_server.learner.process import (
 pytestmark = [pytest.mark.tff, pytest.mark.slow]
 
 ENCODING = EncodingParameters(dimension=6, clip_norm=1.0, scale=100.0, bits=20, local_stddev=1.0, rotation_seed=(0, 0))
-VECTOR = (np.int64, [8])
 
 
 @cache
@@ -100,8 +100,8 @@ def integer_metrics(secure_sum: Any) -> Any:
 
 def test_a_process_sends_the_vector_and_the_count_alone() -> None:
     assert_only_secure_slots(secure_form(), ENCODING)
-    slots = secure_form().work.type_signature.result
-    assert slots == tff.to_type(((), (), (), (VECTOR, np.int32)))
+    sent = leaf_types(secure_form().work.type_signature.result)
+    assert sent == {"3/0": tff.TensorType(np.int64, [8]), "3/1": tff.TensorType(np.int32)}
 
 
 def test_the_default_metrics_of_tff_are_refused() -> None:
