@@ -45,7 +45,7 @@ class LearningDiverged(ServerError):
     """A step led to values that are not finite. The state before it is still good."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LearningState:
     """Where a task's learning stands: the trained weights, the optimizer's memory, the rotation's seed.
 
@@ -79,7 +79,7 @@ class LearningState:
         return cls(fingerprint, {name.removeprefix("leaf/"): value for name, value in values.items()})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RoundStart:
     """What a round's devices must know of its state."""
 
@@ -150,16 +150,16 @@ class Learning:
         """What devices need for the round that starts from this state."""
         tree = self.tree_of_state(state)
         broadcast = self._prepare(tree)
-        weights = [value for path, value in broadcast.items() if "/trainable/" in f"/{path}"]
-        seed = self._rotation_seed(broadcast)
-        aggregators = {path: value for path, value in tree.items() if path.startswith(_AGGREGATOR)}
-        part_values = np.concatenate([value.ravel() for value in weights])
-        if seed != self._rotation_seed(aggregators) or not np.array_equal(part_values, self.part_values(state)):
-            raise StateError(
+        part_values = np.concatenate([v.ravel() for path, v in broadcast.items() if "/trainable/" in f"/{path}"])
+        seeds = _rotation_seeds(broadcast)
+        # The broadcast is a tuple whose order TFF does not promise; the state has names.
+        held = _rotation_seeds({path: value for path, value in tree.items() if path.startswith(_AGGREGATOR)})
+        if len(seeds) != 1 or seeds != held or not np.array_equal(part_values, self.part_values(state)):
+            raise ServerError(
                 "what the process would send to devices is not what its state holds",
                 "This version of TFF lays the broadcast out in another way: use the locked one",
             )
-        return RoundStart(part_values, seed)
+        return RoundStart(part_values, seeds[0])
 
     def update(self, state: LearningState, total: npt.NDArray[np.uint32], survivors: int) -> LearningState:
         """The state after a round.
@@ -213,10 +213,9 @@ class Learning:
         leaves = {**self._frozen, **state.leaves}
         return {path: leaves[path] for path in self._initialize.result}
 
-    @staticmethod
-    def _rotation_seed(leaves: Tree) -> tuple[int, int]:
-        (seed,) = (value for value in leaves.values() if (value.dtype, value.shape) == _SEED)
-        return int(seed[0]), int(seed[1])
+
+def _rotation_seeds(leaves: Tree) -> list[tuple[int, int]]:
+    return [(int(v[0]), int(v[1])) for v in leaves.values() if (v.dtype, v.shape) == _SEED]
 
 
 def _fingerprint(identity: Mapping[str, object]) -> str:
