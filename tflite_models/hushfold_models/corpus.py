@@ -86,12 +86,13 @@ def build_vocabulary(texts: Iterable[str], size: int) -> Vocabulary:
                     casing[token.text.lower()][token.text] += 1
     for placeholder in [word for word in counts if word.startswith("<") and len(word) > 1]:
         del counts[placeholder]
-    rare_emoji = [emoji for emoji in EMOJI if emoji not in counts]
+    emoji = {token.text: EMOJI[token.start : token.end] for token in tokenize(EMOJI)}
+    rare_emoji = [entry for entry in emoji if entry not in counts]
     # Ties in alphabetical order, so that the same texts give the same vocabulary.
     ranked = sorted(counts, key=lambda word: (-counts[word], word))
     words = [*ranked[: size - FIRST_WORD - len(rare_emoji)], *rare_emoji]
-    surfaces = {word: form for word in words if (form := _usual_form(casing[word])) not in (None, word)}
-    return Vocabulary(tuple(words), surfaces)
+    forms = {word: emoji.get(word) or _usual_form(casing[word]) for word in words}
+    return Vocabulary(tuple(words), {word: form for word, form in forms.items() if form and form != word})
 
 
 def _entry(text: str) -> str:

@@ -55,7 +55,7 @@ def constants_found(files: ModelFiles) -> str:
     patched = {entry.offset: entry for entry in manifest.patches}
     if missing := set(parameters) - {entry.parameter for entry in patched.values()}:
         raise GateError(f"the patch manifest has no place for {', '.join(sorted(missing))}")
-    found = {constant.offset: constant for constant in constants(_patched(files))}
+    found = {constant.offset: constant for constant in constants(_patched(files, files.weights))}
     for offset, entry in patched.items():
         if offset not in found:
             raise GateError(f"the patch manifest places {entry.parameter!r} where the template has no constant")
@@ -91,9 +91,10 @@ def partitions(files: ModelFiles) -> str:
 
 def quantised_agrees(files: ModelFiles) -> str:
     """The patched int8 model finds the float model's three best words, after each word of the everyday phrases."""
+    vector = _with_adapter(files)
     trained = Interpreter(model_content=files.training)
-    trained.get_signature_runner("set_weights")(weights=files.weights)
-    quantised = Interpreter(model_content=_patched(files))
+    trained.get_signature_runner("set_weights")(weights=vector)
+    quantised = Interpreter(model_content=_patched(files, vector))
     shared = total = 0
     largest = 0.0
     for phrase in PHRASES:
@@ -117,10 +118,8 @@ def parity(files: ModelFiles, steps: int = 3) -> str:
     shape = (steps, files.manifest.batch, files.manifest.time)
     tokens, targets = generator.integers(0, files.manifest.sizes["vocabulary"], (2, *shape), np.int32)
     mask = (generator.random(shape) < 0.7).astype(np.float32)
-    start = files.weights.copy()
+    start = _with_adapter(files)
     adapter = files.manifest.parts["adapter"]
-    # Away from zero, where mistakes of the adapter's gradient would not show.
-    start[adapter.start : adapter.stop] = generator.standard_normal(adapter.size) * 0.1
     worst = 0.0
     for signature, part in (("train", files.manifest.parts["whole"]), ("train_adapter", adapter)):
         interpreter = Interpreter(model_content=files.training)
@@ -145,9 +144,17 @@ def parity(files: ModelFiles, steps: int = 3) -> str:
     return f"parity with TensorFlow over {steps} steps: largest weight difference {worst:.1e}"
 
 
-def _patched(files: ModelFiles) -> bytes:
+def _with_adapter(files: ModelFiles) -> NDArray[np.float32]:
+    """The model's vector with an adapter away from the identity, where mistakes about it would not show."""
+    vector = files.weights.copy()
+    start, stop = files.manifest.parts["adapter"]
+    vector[start:stop] = np.random.default_rng(1).standard_normal(stop - start) * 0.2
+    return vector
+
+
+def _patched(files: ModelFiles, vector: NDArray[np.float32]) -> bytes:
     manifest = files.manifest
-    parameters = manifest.split(files.weights)
+    parameters = manifest.split(vector)
     return patch(files.inference, manifest.patches, parameters, manifest.bucket_starts, manifest.sizes["vocabulary"])
 
 

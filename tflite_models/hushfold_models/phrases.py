@@ -42,5 +42,5 @@ PHRASES = (
 )
 """A placeholder such as <time> stands for a detail, as in the training data."""
 
-EMOJI = tuple("😂❤😍😭😊😘🙏👍😅😁🔥🎉😉😎🤔😢🙄💕😡👏💪😴🥰😳🤣✨😋😜🙌👌😔😩💙💜😱🤷🤦😏🎂☀🌹👀💯😇🤗😬🥺😃😀🎈")
-"""Common emoji, entries of every vocabulary: the public corpora are older than most of them."""
+EMOJI = "😂❤️😍😭😊😘🙏👍😅😁🔥🎉😉😎🤔😢🙄💕😡👏💪😴🥰😳🤣✨😋😜🙌👌😔😩💙💜😱🤷🤦😏🎂☀️🌹👀💯😇🤗😬🥺😃😀🎈"
+"""Common emoji as they are written, entries of every vocabulary: the public corpora are older than most of them."""
