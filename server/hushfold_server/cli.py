@@ -48,9 +48,10 @@ ModelsOption = Annotated[
     Path | None, typer.Option("--models", help="A folder of base models, instead of the installed ones.")
 ]
 
-# Paths and URLs must survive a narrow terminal: no wrapping, and nothing in them is markup.
-_out = Console(highlight=False, soft_wrap=True)
-_err = Console(stderr=True, highlight=False, soft_wrap=True)
+# Paths and reasons must survive a narrow terminal, a pipe, and brackets in them: nothing is wrapped or is markup.
+_WIDTH = 10_000
+_out = Console(highlight=False, markup=False, soft_wrap=True, width=_WIDTH)
+_err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, width=_WIDTH)
 
 
 @app.command()
@@ -191,18 +192,18 @@ def main() -> None:
 
 def _fail(message: str, advice: str = "") -> None:
     _err.print("Error:", style="bold red", end=" ")
-    _err.print(message, markup=False)
+    _err.print(message)
     if advice:
-        _err.print(advice, markup=False)
+        _err.print(advice)
     sys.exit(REFUSED)
 
 
 def _say(text: str) -> None:
-    _out.print(text, markup=False)
+    _out.print(text)
 
 
 def _print_json(document: object) -> None:
-    _out.print(json.dumps(document, indent=2), markup=False)
+    _out.print(json.dumps(document, indent=2))
 
 
 def _plain(rows: list[TaskOverview] | list[ReleaseOverview]) -> list[dict[str, object]]:

@@ -21,6 +21,7 @@ from .database import (
     Phase,
     ReleaseStatus,
     TaskStatus,
+    charges,
     releases,
     rounds,
     states,
@@ -28,7 +29,6 @@ from .database import (
 )
 from .errors import ConfigurationError, NotFound, StateError
 from .planning import encoding_for
-from .privacy_ledger import PrivacyLedger
 from .tasks import TaskSpec, load_task
 
 MAX_VERSION_BYTES = 32  # of a plan's and a check-in's field
@@ -199,15 +199,17 @@ def list_releases(database: Database) -> list[ReleaseOverview]:
 
 def list_tasks(database: Database) -> list[TaskOverview]:
     """Every task, oldest first."""
-    ledger = PrivacyLedger(database)
     with database.read() as connection:
         rows = connection.execute(select(tasks).order_by(tasks.c.created_at, tasks.c.name)).all()
         newest = {row.name: _newest_round(connection, row.name) for row in rows}
         counted = select(states.c.task, func.max(states.c.number)).group_by(states.c.task)
         done: Mapping[str, int] = {row.task: row[1] for row in connection.execute(counted)}
+        # What was spent never sinks: the greatest charge is the last one.
+        charged = select(charges.c.task, func.max(charges.c.epsilon_after)).group_by(charges.c.task)
+        spent: Mapping[str, float] = {row.task: row[1] for row in connection.execute(charged)}
     overviews = []
     for row in rows:
-        spec, spent = load_task(row.spec), ledger.report(row.name)
+        spec = load_task(row.spec)
         overviews.append(
             TaskOverview(
                 name=row.name,
@@ -219,9 +221,9 @@ def list_tasks(database: Database) -> list[TaskOverview]:
                 rounds_done=done.get(row.name, 0),
                 rounds_planned=spec.schedule.rounds,
                 round=newest[row.name],
-                epsilon=spent.epsilon,
-                budget_epsilon=spent.budget_epsilon,
-                delta=spent.delta,
+                epsilon=spent.get(row.name, 0.0),
+                budget_epsilon=spec.privacy.budget_epsilon,
+                delta=spec.privacy.delta,
             )
         )
     return overviews
