@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from hushfold_format import ModelFiles, Vocabulary, message_ids
+from hushfold_format import FormatError, ModelFiles, Vocabulary, message_ids
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
 
@@ -103,7 +104,10 @@ def _check(files: ModelFiles) -> None:
 def main() -> None:
     """Entry point of the console script."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    app()
+    try:
+        app()
+    except (FormatError, corpus.CorpusError) as error:
+        sys.exit(f"hushfold-models: {error}")
 
 
 if __name__ == "__main__":
