@@ -22,7 +22,7 @@ def functional_model(
     An element of a client's data set is a batch `(tokens, (targets, mask))`, each [batch, time]; there are no metrics.
 
     Raises:
-        ValueError: the vector does not fit the config, the part is unknown or cuts through a tensor.
+        ValueError: the vector does not fit the config, or the part is unknown.
     """
     parameters, parts = layout(config)
     if part not in parts:
@@ -32,9 +32,7 @@ def functional_model(
             f"the model has {parts['whole'].size} float32 values, but the vector is {vector.dtype} of {vector.shape}"
         )
     start, stop = parts[part]
-    inside = [start <= parameter.offset and parameter.offset + parameter.size <= stop for parameter in parameters]
-    if sum(parameter.size for parameter, chosen in zip(parameters, inside, strict=True) if chosen) != stop - start:
-        raise ValueError(f"part {part!r} cuts through a tensor: it must consist of whole ones")
+    inside = [start <= p.offset and p.offset + p.size <= stop for p in parameters]
     values = [vector[p.offset : p.offset + p.size].reshape(p.shape) for p in parameters]
     trainable = tuple(value for value, chosen in zip(values, inside, strict=True) if chosen)
     frozen = tuple(value for value, chosen in zip(values, inside, strict=True) if not chosen)
