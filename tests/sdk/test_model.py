@@ -160,7 +160,7 @@ def test_the_served_model_agrees_with_the_training_graph(model, files):
                 loss -= float(np.log(probabilities[target]))
                 count += 1
         assert count == exact.count
-        assert loss / count == pytest.approx(exact.loss, abs=0.1)
+        assert loss / count == pytest.approx(exact.loss, abs=0.05)
 
 
 def test_a_step_is_a_function_of_token_and_state(files):
