@@ -160,7 +160,7 @@ def roll_back(database: Database, number: int, now: float) -> int:
                 state=row.state,
                 weights_sha256=row.weights_sha256,
                 status=ReleaseStatus.CANDIDATE,
-                custom={**custom, "returns_to": number},
+                custom={"returns_to": number, **custom},  # a return to a return names the first of all
                 created_at=now,
             )
         )

@@ -17,7 +17,7 @@ import argparse
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.resources import files
@@ -146,15 +146,15 @@ class Publisher:
             rows = connection.execute(select(releases).order_by(releases.c.number)).all()
             populations = list(connection.scalars(select(tasks.c.population).distinct().order_by(tasks.c.population)))
         wanted, unusable = [self._service(populations)], {}
-        manifests: dict[str, str] = {}  # by model, of the base before the release that is looked at
+        bases: list[Offer] = []
         for row in rows:
             offer = Offer.of(row)
-            if offer.task is None and "manifest_sha256" in offer.details:
-                manifests[offer.model] = offer.details["manifest_sha256"]
+            if offer.task is None and "weights_bytes" in offer.details:
+                bases.append(offer)
             if row.status not in OFFERED:
                 continue
             try:
-                wanted += self._targets(offer, manifests)
+                wanted += self._targets(offer, _base_of(offer, bases))
             except (NotFound, Corrupt) as error:
                 unusable[offer.number] = str(error)
         names = {target.name for target in wanted}
@@ -165,17 +165,15 @@ class Publisher:
         if self._repository.refresh():
             log.info("repository_refreshed")
 
-    def _targets(self, offer: Offer, manifests: Mapping[str, str]) -> Iterator[Target]:
+    def _targets(self, offer: Offer, base: Offer) -> Iterator[Target]:
         """The files of one release. Raises NotFound or Corrupt for weights that cannot be published."""
-        if offer.model not in manifests:
-            raise NotFound(f"release {offer.number} is of model {offer.model!r}, of which there is no base")
-        custom = offer.custom(manifests[offer.model])
+        custom = offer.custom(base.details["manifest_sha256"])
         published = self._repository.targets().get(offer.weights_name)
         if published is not None and published.hashes.get("sha256") == offer.weights_sha256:
             content = None
         else:
             content = self._objects.get(offer.weights_sha256)
-            _check_weights(content, offer)
+            _check_weights(content, offer, base.details["weights_bytes"])
         yield Target(offer.weights_name, content, custom)
         identity = {key: custom[key] for key in ("model", "version", "release")}
         yield Target(f"{offer.model}/{offer.version}/card.json", offer.card(), identity)
@@ -240,7 +238,11 @@ class Publisher:
             if connection.scalar(select(releases.c.number).where(same)) is not None:
                 return
         sha256 = self._objects.put(weights)
-        custom = {"manifest_sha256": hashlib.sha256(content).hexdigest(), "card": card}
+        custom = {
+            "manifest_sha256": hashlib.sha256(content).hexdigest(),
+            "weights_bytes": len(weights),
+            "card": card,
+        }
         with self._database.begin() as connection:
             connection.execute(
                 insert(releases).values(
@@ -267,9 +269,20 @@ def _shipped(folder: Path, manifest: ModelManifest, role: str) -> bytes:
     return content
 
 
-def _check_weights(content: bytes, offer: Offer) -> None:
+def _base_of(offer: Offer, bases: Sequence[Offer]) -> Offer:
+    """The base model whose layout a release has: the last one before its weights came up. Raises NotFound."""
+    origin = offer.details.get("returns_to", offer.number)
+    for base in reversed(bases):
+        if base.model == offer.model and base.number <= origin:
+            return base
+    raise NotFound(f"release {offer.number} is of model {offer.model!r}, of which there is no base")
+
+
+def _check_weights(content: bytes, offer: Offer, size: int) -> None:
     """Raises Corrupt for what no device could use. Not a judgement of quality, which is the learner's."""
-    if not content or len(content) % 4 or not np.isfinite(np.frombuffer(content, "<f4")).all():
+    if len(content) != size:
+        raise Corrupt(f"the weights of release {offer.number} have {len(content)} bytes, the model has {size}")
+    if not np.isfinite(np.frombuffer(content, "<f4")).all():
         raise Corrupt(f"the weights of release {offer.number} are not finite float32 values")
 
 

@@ -79,7 +79,6 @@ def serve(app: FastAPI, listener: socket.socket, settings: Settings) -> None:
         log_config=None,  # records go to the process's own log
         access_log=False,  # who asked when is nobody's business
         server_header=False,
-        date_header=False,
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
         timeout_keep_alive=KEEP_ALIVE,

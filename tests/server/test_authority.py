@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from hushfold_protocol.errors import SignatureInvalid
 from hushfold_protocol.messages import Certificate, EnrolRequest
 from hushfold_protocol.signing import request_enrolment, verify_certificate
-from hushfold_server import authority, keys, web
+from hushfold_server import authority, keys, serving, web
 from hushfold_server.errors import ConfigurationError
 from hushfold_server.settings import Home, Settings
 
@@ -117,6 +117,16 @@ def test_a_refused_device_does_not_count(make):
     client = make(limits=authority.Limits(total=1))
     assert enrol(client, evidence=b"x").status_code == 403
     assert enrol(client).status_code == 200
+
+
+def test_plain_http_is_for_this_machine_alone(home):
+    settings = Settings.load(home)
+    with serving.listen("127.0.0.1", 0, "authority") as here:
+        serving.check_exposure(here, settings)
+    with serving.listen("0.0.0.0", 0, "authority") as everywhere:
+        with pytest.raises(ConfigurationError, match="plain HTTP"):
+            serving.check_exposure(everywhere, settings)
+        serving.check_exposure(everywhere, settings.model_copy(update={"tls_proxy": True}))
 
 
 def test_too_large_a_request(make):

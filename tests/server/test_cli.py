@@ -10,6 +10,7 @@ import textwrap
 import time
 import urllib.request
 
+import psutil
 import pytest
 from small_model import WEIGHTS, write_model
 from sqlalchemy import insert, update
@@ -263,8 +264,6 @@ def get(url):
 
 
 def children_of(process):
-    import psutil
-
     return psutil.Process(process.pid).children()
 
 

@@ -4,6 +4,8 @@ import hashlib
 import json
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 from small_model import CARD, WEIGHTS, write_model
@@ -237,14 +239,17 @@ def test_a_long_version_keeps_within_its_field(server):
     assert versions[0] == "1." + "0" * 27 + "-r4"
 
 
-@pytest.mark.parametrize("weights", [b"", b"abc", b"\0\0\xc0\x7f"])  # nothing, no float32, NaN
-def test_weights_that_no_device_could_use_are_withdrawn_and_hold_nobody_up(server, weights):
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [(b"", "0 bytes"), (WEIGHTS[4:], "188 bytes"), (b"\0\0\xc0\x7f" + WEIGHTS[4:], "not finite float32")],
+)
+def test_weights_that_no_device_could_use_are_withdrawn_and_hold_nobody_up(server, weights, said):
     publisher = server.start()
     bad = server.learn("1.1.0", 1, weights=weights)
     good = server.learn("1.2.0", 2)
     publisher.turn()
     assert server.statuses() == {1: "published", bad: "withdrawn", good: "published"}
-    assert "not finite float32" in operations.list_releases(server.database)[1].reason
+    assert said in operations.list_releases(server.database)[1].reason
     assert "next_word/1.1.0/weights.f32" not in offered(server.device())
 
 
@@ -267,6 +272,14 @@ def test_a_new_base_model_is_a_new_release_and_older_ones_keep_their_layout(serv
     assert newest(device)[1]["version"] == "2.0.0"
     assert newest(device)[1]["manifest_sha256"] == new
     assert device.read("next_word/1.1.0/weights.f32")[1]["manifest_sha256"] == old
+    # ... also when they come back after it, and come back again.
+    for _ in range(2):
+        number = operations.roll_back(server.database, 2, now=5.0)
+        server.start()
+        content, custom = newest(device)
+        assert (content, custom["release"], custom["manifest_sha256"]) == (LEARNED, number, old)
+        server.learn(f"3.{number}.0", 2)
+        server.start()
 
 
 def test_without_a_model_there_is_nothing_to_serve(server):
@@ -351,23 +364,20 @@ def test_a_publisher_process_that_is_killed_again_and_again_loses_nothing(server
     server.start()
     device = server.device()
     for turn in range(4):
-        number = server.learn(f"1.{turn + 1}.0", 1, weights=bytes([turn] * 64))
+        number = server.learn(f"1.{turn + 1}.0", 1, weights=bytes([turn] * len(WEIGHTS)))
         process = subprocess.Popen(command)
         try:
             wait_for(lambda number=number: f"next_word/1.{number - 1}.0/weights.f32" in offered(device))
         finally:
             process.kill()
             process.wait()
-        assert newest(device)[0] == bytes([turn] * 64)
+        assert newest(device)[0] == bytes([turn] * len(WEIGHTS))
     server.start()
     assert set(server.statuses().values()) == {"published"}
 
 
 def wait_for(condition, seconds=60):
     """Real processes take real time: polls without a fixed pause."""
-    import threading
-    import time
-
     deadline, pause = time.monotonic() + seconds, threading.Event()
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

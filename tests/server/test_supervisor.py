@@ -124,43 +124,48 @@ def test_output_goes_to_a_private_log_and_quiet_is_asked_for(home):
 
 
 CRASH_OFTEN = """
-    import os, pathlib, signal, sys
-    count = pathlib.Path(os.environ["COUNT"])
-    starts = len(count.read_text()) if count.exists() else 0
-    count.write_text("x" * (starts + 1))
+    import os, pathlib, signal
+    folder = pathlib.Path(os.environ["FOLDER"])
+    life = len(list(folder.glob("life-*")))
+    (folder / f"life-{life}").touch()
     pathlib.Path(os.environ["HUSHFOLD_READY_FILE"]).touch()
-    if starts < int(os.environ["CRASHES"]):
-        # Only when the supervisor has seen the file is this a crash at work.
-        signal.sigtimedwait([signal.SIGUSR1], 0.2)
-        os.kill(os.getpid(), signal.SIGKILL)
-    signal.pause()
+    while not (folder / f"crash-{life}").exists():
+        signal.sigtimedwait([signal.SIGUSR1], 0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+class CrashOften:
+    """Lets a child crash `times` times, each a few looks after the supervisor has seen that it is ready."""
+
+    def __init__(self, folder, times):
+        folder.mkdir()
+        self.child = child(CRASH_OFTEN, environment={"FOLDER": str(folder)})
+        self._folder, self._times, self._seen_at = folder, times, {}
+
+    def over(self, run):
+        revived = sum("works again" in said for said in run.said)
+        life = run.ready + revived - 1  # that works now
+        since = self._seen_at.setdefault(life, run.looks)
+        if 0 <= life < self._times and run.looks - since >= 3:
+            (self._folder / f"crash-{life}").touch()
+        return revived == self._times
+
+
 def test_a_crashed_child_is_started_again_after_pauses_that_double(home, tmp_path):
-    environment = {"COUNT": str(tmp_path / "count"), "CRASHES": "3"}
-    run = Run(
-        home,
-        child(CRASH_OFTEN, environment=environment),
-        tick=0.01,
-        until=lambda run: sum("works again" in said for said in run.said) == 3,
-    )()
+    crashing = CrashOften(tmp_path / "crashes", 3)
+    run = Run(home, crashing.child, tick=0.05, until=crashing.over)()
     crashes = [said for said in run.said if "works again" not in said]
     for said, pause in zip(crashes, ("0.5", "1", "2"), strict=True):
         assert said.startswith(f"child was killed by SIGKILL; it starts again in {pause} s. ")
-    assert str(home.logs / "child.log") in crashes[0]
+        assert str(home.logs / "child.log") in said
     assert run.time >= 0.5 + 1 + 2
     assert run.ready == 1
 
 
 def test_after_a_long_good_time_failures_are_forgotten(home, tmp_path):
-    environment = {"COUNT": str(tmp_path / "count"), "CRASHES": "2"}
-    run = Run(
-        home,
-        child(CRASH_OFTEN, environment=environment),
-        tick=50.0,  # every look: a child lives for minutes
-        until=lambda run: sum("works again" in said for said in run.said) == 2,
-    )()
+    crashing = CrashOften(tmp_path / "crashes", 2)
+    run = Run(home, crashing.child, tick=50.0, until=crashing.over)()  # a child lives for minutes
     assert sum("starts again in 0.5 s" in said for said in run.said) == 2
 
 

@@ -1,8 +1,11 @@
 """What every answer of the web services has in common: problem documents, limits, headers, a log without payloads."""
 
+import asyncio
 import json
+import logging
 
 import pytest
+import structlog
 from fastapi import Request
 from fastapi.testclient import TestClient
 
@@ -200,8 +203,6 @@ def test_a_server_error_that_no_client_can_mend_is_a_500(app, home_log):
 
 def call(app, path, receive):
     """One POST straight through ASGI; the messages that the application sent."""
-    import asyncio
-
     sent = []
 
     async def send(event):
@@ -219,10 +220,6 @@ def call(app, path, receive):
 @pytest.fixture
 def home_log(tmp_path, monkeypatch):
     """Logs as a process does; gives the entries that were written."""
-    import logging
-
-    import structlog
-
     root = logging.getLogger()
     before = root.handlers[:], root.level
     home = Home.create(tmp_path / "home")
@@ -235,8 +232,6 @@ def home_log(tmp_path, monkeypatch):
 
 
 def test_records_of_libraries_are_logged_without_their_messages_payload(home_log):
-    import logging
-
     try:
         raise RuntimeError(SECRET)
     except RuntimeError:
