@@ -10,9 +10,10 @@ they die with it, however it dies.
 
 from __future__ import annotations
 
-import ctypes
+import errno
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import launcher
 from .errors import ConfigurationError, StateError
 from .process import READY_FILE, REFUSED
 from .settings import Home
@@ -40,9 +42,6 @@ QUIET = {
     "GRPC_VERBOSITY": "ERROR",
     "PYTHONUNBUFFERED": "1",
 }
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True)
@@ -115,14 +114,13 @@ class Supervisor:
         try:
             entry.log_start = os.fstat(descriptor).st_size
             entry.process = subprocess.Popen(  # noqa: S603  # the commands are ours
-                list(child.command),
+                _tied_to_this_process(child.command),
                 stdin=subprocess.DEVNULL,
                 stdout=descriptor,
                 stderr=descriptor,
                 env={**os.environ, **QUIET, **child.environment, READY_FILE: str(ready_file)},
                 pass_fds=tuple(child.inherits),
                 process_group=0,
-                preexec_fn=_die_with(os.getpid()),
             )
         finally:
             os.close(descriptor)
@@ -254,15 +252,8 @@ def server_children(
     )
 
 
-def _die_with(parent: int) -> Callable[[], None] | None:
-    """For the child, between fork and exec: SIGKILL it when `parent` is gone. Its work is safe against that."""
-    if _LIBC is None:
-        return None
-    libc = _LIBC
-
-    def prepare() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the call
-            os._exit(1)
-
-    return prepare
+def _tied_to_this_process(command: Sequence[str]) -> list[str]:
+    """The command by way of `launcher`: it is killed when this process dies. Its work is safe against that."""
+    if shutil.which(command[0]) is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
+    return [sys.executable, "-I", "-S", launcher.__file__, str(os.getpid()), *command]
