@@ -170,7 +170,7 @@ class Gate:
         self._source = source
         self._requirements = requirements
         self._clock = clock
-        self._dwell = dwell  # seconds
+        self.dwell = dwell  # seconds
         self._held_since: float | None = None  # clock.monotonic(); None while something is missing
         self._lock = threading.Lock()
 
@@ -179,7 +179,7 @@ class Gate:
         missing, held = self._observe()
         if missing:
             return missing
-        return () if held >= self._dwell else (Reason.DWELL,)
+        return () if held >= self.dwell else (Reason.DWELL,)
 
     def lost(self) -> tuple[Reason, ...]:
         """What forbids running work to go on, whatever the dwell; empty if it may."""

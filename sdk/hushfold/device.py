@@ -53,6 +53,7 @@ class Device:
 
     Attributes:
         files: the shipped model.
+        manifest_sha256: hash of its model.json (hex), which releases must fit.
         store: everything that is kept about the user, encrypted.
         keyboard: suggestions and learning.
         gate: whether training may run.
@@ -81,8 +82,8 @@ class Device:
         self.clock = clock or SystemClock()
         self.policy = policy or DevicePolicy()
         self.gate = Gate(conditions or HostConditions(), requirements or Requirements(), self.clock, dwell=dwell)
-        self.files, manifest_sha256 = _load(Path(model_folder) if model_folder else bundled_model())
-        self.active_model = ActiveModel(self.folder / "models" / self.files.manifest.name, manifest_sha256)
+        self.files, self.manifest_sha256 = _load(Path(model_folder) if model_folder else bundled_model())
+        self.active_model = ActiveModel(self.folder / "models" / self.files.manifest.name, self.manifest_sha256)
         self.store = Store(self.folder / "store.db", keys.key())
         try:
             self.budget = DeviceBudget(self.store, limit=epsilon_limit, delta=self.policy.max_delta)

@@ -34,21 +34,24 @@ class Transform(StrEnum):
 class Patch:
     """Where one constant lies in the template. Offsets are bytes from the start of the file.
 
-    `scale_count` is 0 for float32 constants, 1 for a per-tensor scale, else the length of axis `scale_axis`.
+    `scale_count` is 0 for float32 constants, 1 for a per-tensor scale, else the length of axis `scale_axis`. The
+    scales stand in the file once for the constant, and once more for every tensor that an operator copies out of it
+    (the row that a GATHER looks up): `scale_offsets` has all of them.
     """
 
     parameter: str
     transform: Transform
     shape: tuple[int, ...]
     offset: int
-    scale_offset: int = 0
+    scale_offsets: tuple[int, ...] = ()
     scale_count: int = 0
     scale_axis: int = 0
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Self:
         """Inverse of `to_json`; TypeError or ValueError if a field is wrong."""
-        return cls(**{**entry, "transform": Transform(entry["transform"]), "shape": tuple(entry["shape"])})
+        tuples = {key: tuple(entry[key]) for key in ("shape", "scale_offsets")}
+        return cls(**{**entry, **tuples, "transform": Transform(entry["transform"])})
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "transform": self.transform.value}
@@ -99,7 +102,8 @@ def patch(
             raise ArtifactError(f"{entry.parameter!r} gives {constant.shape}, the template holds {entry.shape}")
         if entry.scale_count:
             constant, scale = _quantise(constant, entry)
-            _write(buffer, entry.scale_offset, scale)
+            for offset in entry.scale_offsets:
+                _write(buffer, offset, scale)
         _write(buffer, entry.offset, constant)
     return buffer.tobytes()
 

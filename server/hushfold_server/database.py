@@ -129,6 +129,8 @@ tasks = Table(
     Column("spec", Text, nullable=False),  # the task file, TOML, as it was launched
     Column("status", _enum(TaskStatus), nullable=False),
     Column("reason", Text, nullable=False, default=""),  # why the status is what it is, for people
+    # releases.number that it started from; set with its first state. No foreign key: releases refer to tasks.
+    Column("base_release", Integer),
     Column("created_at", Double, nullable=False),  # unix seconds
 )
 

@@ -135,6 +135,11 @@ class Rounds:
                 connection.execute(insert(invitations).values(round=found.id, device=device.hex(), invited_at=now))
             return Invitation.decode(found.invitation)
 
+    def plan(self, round_id: str) -> Plan:
+        """The plan of a round in progress. Raises NotFound."""
+        with self._lock:
+            return self._find(round_id).plan
+
     def join(self, message: Join) -> None:
         """Lets a device into the session of its round. Raises NotFound, Refused, SignatureInvalid or Equivocation."""
         with self._lock:

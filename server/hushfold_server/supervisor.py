@@ -248,7 +248,7 @@ def server_children(
         Child("authority", python("authority", "--fd", str(authority_fd)), inherits=(authority_fd,)),
         Child("publisher", python("publisher", *addresses, *base)),
         Child("api", python("serving", "hushfold_server.api:create_app", "--fd", str(api_fd)), inherits=(api_fd,)),
-        Child("learner", python("learner.worker")),
+        Child("learner", python("learner.worker", *base)),
     )
 
 

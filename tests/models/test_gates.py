@@ -64,6 +64,15 @@ def test_two_parameters_in_each_other_s_place(files: ModelFiles) -> None:
         gates.quantised_agrees(swapped)
 
 
+def test_a_scale_that_stays_behind(files: ModelFiles) -> None:
+    """The row that the embedding's GATHER looks up has a scale of its own, equal to the embedding's."""
+    patches = tuple(replace(entry, scale_offsets=entry.scale_offsets[:1]) for entry in files.manifest.patches)
+    assert patches != files.manifest.patches
+    stale = replace(files, manifest=replace(files.manifest, patches=patches))
+    with pytest.raises(gates.GateError, match="keeps its scale"):
+        gates.constants_found(stale)
+
+
 def test_weights_in_the_training_graph(files: ModelFiles) -> None:
     def change(model) -> None:
         buffer = schema.BufferT()

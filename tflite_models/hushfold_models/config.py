@@ -19,9 +19,10 @@ ADAPTER = ("output_scale", "output_shift", "bucket_bias")
 class NextWordConfig:
     """Sizes of a next-word model: by default those of Hard et al. 2018 (arXiv:1811.03604, section 3).
 
-    The adapter has 2 * embedding + buckets = 576 values. Distributed noise has an L2 norm that grows with the square
-    root of the dimension, so the adapter is as small as its use allows: 256 of its buckets are single words, which
-    cover 72 % of the words of the public corpus.
+    The adapter has 2 * embedding + buckets = 576 values: the noise of a private sum has an L2 norm that grows with
+    the square root of its dimension, so it is no larger than it is of use. Fitted to half of a set of text messages
+    and tested on the other, the top-3 accuracy over words rose from 13.9 % to 15.4 % with 2 buckets, 16.9 % with 128,
+    17.8 % with 384, and 17.9 % with four times as many.
     """
 
     vocabulary: int = 10_000  # entries, special tokens included

@@ -14,7 +14,7 @@ from hushfold_format.patching import derive
 
 from . import gradients as model
 from .config import NextWordConfig, bucket_starts, initial_vector, layout, parameter_shapes, split
-from .flatbuffer import Constant, constants, zero_by_operator
+from .flatbuffer import Constant, constants, scales, zero_by_operator
 
 _TRANSFORMS = {
     "embedding": (Transform.COPY,),
@@ -144,17 +144,18 @@ def _find(config: NextWordConfig, content: bytes, parameters: Mapping[str, NDArr
     for constant in constants(content):
         if constant.values.dtype.kind == "i" and not len(constant.scales):
             continue  # shapes and axes
-        entry = next(
+        match = next(
             (
-                _patch(constant, name, transform, wanted)
+                (name, transform, wanted.shape)
                 for name in parameters
                 for transform in _TRANSFORMS[name]
                 if _matches(constant, wanted := _constant(config, name, transform, parameters))
             ),
             None,
         )
-        if entry is not None:
-            found.append(entry)
+        if match is not None:
+            copies = tuple(at for at, values in scales(content) if np.array_equal(values, constant.scales))
+            found.append(Patch(*match, constant.offset, copies, len(constant.scales), constant.scale_axis))
         elif constant.values.size >= smallest:
             raise ExportError(f"constant {constant.name!r} {constant.values.shape} belongs to no parameter")
     if missing := set(parameters) - {entry.parameter for entry in found}:
@@ -168,15 +169,3 @@ def _matches(constant: Constant, wanted: NDArray[np.float32]) -> bool:
         return False
     step = constant.scales.max() if len(constant.scales) else 0.0
     return bool(np.abs(constant.dequantised().reshape(wanted.shape) - wanted).max() <= 0.51 * step)
-
-
-def _patch(constant: Constant, name: str, transform: Transform, wanted: NDArray[np.float32]) -> Patch:
-    return Patch(
-        name,
-        transform,
-        wanted.shape,
-        constant.offset,
-        constant.scale_offset,
-        len(constant.scales),
-        constant.scale_axis,
-    )

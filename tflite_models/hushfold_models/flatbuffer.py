@@ -19,13 +19,12 @@ _DTYPES = {
 
 
 class Constant(NamedTuple):
-    """A constant tensor of a file; offsets are bytes from its start. `scales` is empty unless it is quantised."""
+    """A constant tensor of a file; its offset is in bytes. `scales` is empty unless it is quantised."""
 
     name: str
     values: NDArray[Any]
     offset: int
     scales: NDArray[np.float32]
-    scale_offset: int
     scale_axis: int
 
     def dequantised(self) -> NDArray[np.float32]:
@@ -54,32 +53,46 @@ def operators(content: bytes) -> dict[str, bool]:
 def constants(content: bytes) -> Iterator[Constant]:
     """Every distinct constant buffer of float32, int8 or int32 values."""
     model = schema.Model.GetRootAs(content, 0)
-    base = np.frombuffer(content, np.uint8).ctypes.data
     seen = set()
+    for tensor in _tensors(model):
+        number = tensor.Buffer()
+        buffer = model.Buffers(number)
+        dtype = _DTYPES.get(tensor.Type())
+        if number in seen or dtype is None or not buffer.DataLength():
+            continue
+        seen.add(number)
+        raw = buffer.DataAsNumpy()
+        shape = tuple(tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
+        values, axis = _scales(tensor), 0
+        if len(values):
+            axis = tensor.Quantization().QuantizedDimension()
+        offset = _offset(content, raw)
+        yield Constant(tensor.Name().decode(), raw.view(dtype).reshape(shape), offset, values, axis)
+
+
+def scales(content: bytes) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Offset and values of the scales of every quantised tensor, constant or not."""
+    for tensor in _tensors(schema.Model.GetRootAs(content, 0)):
+        values = _scales(tensor)
+        if len(values):
+            yield _offset(content, values), values
+
+
+def _tensors(model: Any) -> Iterator[Any]:
     for graph in (model.Subgraphs(index) for index in range(model.SubgraphsLength())):
-        for tensor in (graph.Tensors(index) for index in range(graph.TensorsLength())):
-            number = tensor.Buffer()
-            buffer = model.Buffers(number)
-            dtype = _DTYPES.get(tensor.Type())
-            if number in seen or dtype is None or not buffer.DataLength():
-                continue
-            seen.add(number)
-            raw = buffer.DataAsNumpy()
-            shape = tuple(tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
-            quantization = tensor.Quantization()
-            scales, scale_offset, axis = np.array([], np.float32), 0, 0
-            if quantization is not None and quantization.ScaleLength():
-                scales = quantization.ScaleAsNumpy()
-                scale_offset = scales.ctypes.data - base
-                axis = quantization.QuantizedDimension()
-            yield Constant(
-                tensor.Name().decode(),
-                raw.view(dtype).reshape(shape),
-                raw.ctypes.data - base,
-                scales,
-                scale_offset,
-                axis,
-            )
+        yield from (graph.Tensors(index) for index in range(graph.TensorsLength()))
+
+
+def _scales(tensor: Any) -> NDArray[np.float32]:
+    quantization = tensor.Quantization()
+    if quantization is None or not quantization.ScaleLength():
+        return np.array([], np.float32)
+    return quantization.ScaleAsNumpy()
+
+
+def _offset(content: bytes, view: NDArray[Any]) -> int:
+    """Where in a file the memory of a view of it starts, in bytes."""
+    return view.ctypes.data - np.frombuffer(content, np.uint8).ctypes.data
 
 
 def zero_by_operator(content: bytes) -> bytes:

@@ -7,15 +7,16 @@ one that needs TensorFlow, and imports it itself.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from hushfold_format import FIRST_WORD, ModelFiles, context_ids, patch
+from hushfold_format import FIRST_WORD, ModelFiles, batches, context_ids, message_ids, patch
 from hushfold_format.patching import derive
 
-from .flatbuffer import constants, operators, with_primary
+from .flatbuffer import constants, operators, scales, with_primary
 from .phrases import PHRASES
 
 PARTITIONS = {"train": 7, "train_adapter": 5, "evaluate": 7, "step": 3}
@@ -23,7 +24,7 @@ PARTITIONS = {"train": 7, "train_adapter": 5, "evaluate": 7, "step": 3}
 INFERENCE_PARTITIONS = 1
 
 _TOP3_SHARED = 0.9  # share of the float model's three best words that the int8 model must also have
-_TOLERANCE = 1e-6  # of a weight, over the steps of `parity`; float32 sums differ in order
+_TOLERANCE = 1e-5  # of a weight, over the steps of `parity`; float32 sums differ in order
 
 
 class GateError(Exception):
@@ -66,6 +67,9 @@ def constants_found(files: ModelFiles) -> str:
         step = found[offset].scales.max() if entry.scale_count else 0.0
         if difference > 0.51 * step:
             raise GateError(f"patched {entry.parameter!r} is off by {difference:.2g}, more than half a step of int8")
+    scale_offsets = {offset for entry in manifest.patches for offset in entry.scale_offsets}
+    if any(offset not in scale_offsets for offset, _ in scales(files.inference)):
+        raise GateError("a quantised tensor of the template keeps its scale when the weights change")
     # Initial states are constants too, but zero.
     frozen = [
         c.name for c in constants(files.training) if c.values.dtype.kind == "f" and np.count_nonzero(c.values) > 1
@@ -114,13 +118,12 @@ def parity(files: ModelFiles, steps: int = 3) -> str:
     """Steps of `train` and `train_adapter` give the weights that TensorFlow's own gradients of `logits` give."""
     from .parity import reference_steps
 
-    generator = np.random.default_rng(0)
-    shape = (steps, files.manifest.batch, files.manifest.time)
-    tokens, targets = generator.integers(0, files.manifest.sizes["vocabulary"], (2, *shape), np.int32)
-    mask = (generator.random(shape) < 0.7).astype(np.float32)
+    batch, time = files.manifest.batch, files.manifest.time
+    rows = batches([message_ids(text, files.vocabulary) for text in PHRASES], batch, time, seed=0)
+    tokens, targets, mask = (np.stack(values) for values in zip(*islice(rows, steps), strict=True))
     start = _with_adapter(files)
     adapter = files.manifest.parts["adapter"]
-    worst = 0.0
+    worst = moved = 0.0
     for signature, part in (("train", files.manifest.parts["whole"]), ("train_adapter", adapter)):
         interpreter = Interpreter(model_content=files.training)
         interpreter.get_signature_runner("set_weights")(weights=start)
@@ -140,8 +143,8 @@ def parity(files: ModelFiles, steps: int = 3) -> str:
                 f"after {steps} steps {signature!r} differs from TensorFlow by {difference:.2g} in a weight "
                 f"and {loss_difference:.2g} in a loss"
             )
-        worst = max(worst, difference)
-    return f"parity with TensorFlow over {steps} steps: largest weight difference {worst:.1e}"
+        worst, moved = max(worst, difference), max(moved, float(np.abs(ended - start).max()))
+    return f"parity with TensorFlow: weights that moved by up to {moved:.2g} differ by {worst:.1e} at most"
 
 
 def _with_adapter(files: ModelFiles) -> NDArray[np.float32]:

@@ -232,8 +232,8 @@ def _same_session(session: Session, received: bytes) -> None:
 class DeviceSession:
     """Walks one device through one session: message in, answer out.
 
-    `vector` is called once, when the sharers are known, and gives the encoded update; it is the place to charge
-    the device's budget. `clock` gives unix seconds.
+    `vector` is called once, when the sharers are known, and gives the encoded update. The caller charges the device's
+    budget when `receive` answers with a Masked, before it sends that. `clock` gives unix seconds.
     """
 
     def __init__(

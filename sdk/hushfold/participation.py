@@ -1,0 +1,367 @@
+"""Taking part in federated rounds: check in, train first, then aggregate.
+
+    participation = Participation(device, service, population="keyboard-en")
+    outcome = participation.run_once()      # when the app's scheduler gives the SDK some time
+
+One call is one check-in and, if the server invites and the device agrees, one whole round. Everything that could speak
+against it is decided here, on the device: conditions, too few messages, a plan below the device's policy, a spent
+budget. Nothing but the masked update says anything about the messages, and its price is charged before it leaves.
+A call that was cut off loses at most the aggregation: training goes on from its checkpoint while the round is open.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from hushfold_protocol.encoding import EncodingError, encode
+from hushfold_protocol.errors import PlanRefused as PlanBelowPolicy
+from hushfold_protocol.errors import ProtocolError, SignatureInvalid
+from hushfold_protocol.messages import (
+    Certificate,
+    CheckIn,
+    Closed,
+    ComeBack,
+    Consents,
+    Delivery,
+    Invitation,
+    Masked,
+    Roster,
+    Survivors,
+    Unmask,
+    Wait,
+)
+from hushfold_protocol.plan import Plan
+from hushfold_protocol.secagg.device import DeviceSession, Identity
+from hushfold_protocol.signing import (
+    device_id,
+    open_invitation,
+    request_enrolment,
+    seal,
+    verify_certificate,
+)
+from hushfold_protocol.wire import Message
+
+from .device import Device
+from .errors import (
+    ConditionsLost,
+    PrivacyError,
+    ReleaseRefused,
+    ReleaseUnavailable,
+    RemoteProtocolError,
+    RemoteRefused,
+    Unreachable,
+)
+from .keys import device_key
+from .ledger import Contribution, ContributionState
+from .model import Vector
+from .releases import Installation
+from .service import Client, Service
+from .training import FinishedUpdate, MessagesDeleted, NotEligible, TrainingDiverged, TrainingTask
+from .updates import ReleaseChannel
+from .version import VERSION
+
+RETRIES = 5  # of one request to a server that does not answer
+RETRY_AFTER = 1.0  # seconds
+UNREACHABLE_PAUSE = 60.0  # seconds until the next check-in where the server did not say
+RENEWAL = 7 * 86_400.0  # seconds before its end that a certificate is renewed
+_CERTIFICATE = "certificate"
+_REFUSALS = (PrivacyError, ProtocolError, ReleaseRefused, RemoteProtocolError, EncodingError, TrainingDiverged)
+
+
+class Step(StrEnum):
+    """Where a participation is."""
+
+    CHECK_IN = "check-in"
+    TRAIN = "train"
+    JOIN = "join"
+    SHARE = "share"
+    UPLOAD = "upload"
+    AGREE = "agree"
+    UNMASK = "unmask"
+
+
+_STEPS: dict[type[Message], Step] = {
+    Roster: Step.SHARE,
+    Delivery: Step.UPLOAD,
+    Survivors: Step.AGREE,
+    Consents: Step.UNMASK,
+}
+
+
+class OutcomeKind(StrEnum):
+    """How a participation ended."""
+
+    CONTRIBUTED = "contributed"  # the update is in a sum
+    COME_BACK = "come-back"  # nothing to do now: not invited, conditions, no connection
+    NOT_ELIGIBLE = "not-eligible"  # too little to learn from; the server is not told
+    REFUSED = "refused"  # the device said no, for its own protection
+    LEFT = "left"  # the round ended without this device's update, or without a sum
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one call of `run_once`."""
+
+    kind: OutcomeKind
+    reason: str = ""  # for a person
+    after: float = 0.0  # seconds until it makes sense to check in again
+    round_number: int | None = None
+    bytes_sent: int = 0  # bodies of messages
+    bytes_received: int = 0
+
+
+class Participation:
+    """One device's part in one population's tasks. For one thread.
+
+    `progress` is called before each step; if it raises, the device leaves the round there.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        service: Service,
+        population: str,
+        *,
+        progress: Callable[[Step], None] = lambda _: None,
+    ) -> None:
+        self._device, self._service, self._population = device, service, population
+        self._progress = progress
+        self._key = device_key(device.store)
+        self._id = device_id(self._key.public_key().public_bytes_raw())
+        manifest = device.files.manifest
+        self._channel = ReleaseChannel(
+            device.folder / "releases",
+            service.root,
+            service.metadata_url,
+            service.targets_url,
+            Installation(manifest.name, device.manifest_sha256, VERSION, self._id),
+        )
+        self._plan_key: bytes | None = None
+
+    # -------------------------------------------------------------- what the app calls
+
+    def update_model(self) -> str | None:
+        """Adopt the newest release that is meant for this device; its version, or None if there is none newer.
+
+        Raises UpdateError if the channel cannot be reached or lies; the active model stays.
+        """
+        release = self._channel.refresh()
+        if release is None or not self._device.active_model.wants(release):
+            return None
+        self._device.active_model.activate(release, self._channel.download(release))
+        self._device.reload_model()
+        return release.version
+
+    def run_once(self) -> Outcome:
+        """Check in and, if invited, take part. Waits where the protocol waits.
+
+        Whatever is the server's doing, or the device's own decision, is an outcome. Raises only what `progress`
+        raises, and StoreError or ModelError for trouble on this device.
+        """
+        client = Client(self._service.service_url)
+        number = None
+        try:
+            if waiting := self._device.gate.waiting_for():
+                reasons = ", ".join(reason.text for reason in waiting)
+                return Outcome(OutcomeKind.COME_BACK, reasons, self._device.gate.dwell)
+            self._progress(Step.CHECK_IN)
+            invited = self._check_in(client)
+            if isinstance(invited, ComeBack):
+                return Outcome(OutcomeKind.COME_BACK, invited.reason, invited.after_ms / 1000)
+            plan = self._agree_to(invited)
+            number = plan.round_number
+            kind, reason = self._take_part(client, plan)
+        except (ConditionsLost, Unreachable, ReleaseUnavailable) as error:
+            kind, reason = OutcomeKind.COME_BACK, str(error)
+        except NotEligible as error:
+            kind, reason = OutcomeKind.NOT_ELIGIBLE, str(error)
+        except (RemoteRefused, MessagesDeleted) as error:
+            kind, reason = OutcomeKind.LEFT, str(error)
+        except (
+            PrivacyError,
+            ProtocolError,
+            ReleaseRefused,
+            RemoteProtocolError,
+            EncodingError,
+            TrainingDiverged,
+        ) as error:
+            kind, reason = OutcomeKind.REFUSED, str(error)
+        finally:
+            client.close()
+        after = UNREACHABLE_PAUSE if kind is OutcomeKind.COME_BACK else 0.0
+        return Outcome(kind, reason, after, number, client.bytes_sent, client.bytes_received)
+
+    # -------------------------------------------------------------- before the round
+
+    def _check_in(self, client: Client) -> Invitation | ComeBack:
+        message = CheckIn(
+            population=self._population,
+            sdk_version=VERSION,
+            model_version=self._model_version(),
+            certificate=self._certificate(),
+            time=int(self._device.clock.now()),
+        )
+        answer = client.post("/v1/check-in", seal(self._key, message), Invitation, ComeBack)
+        assert isinstance(answer, Invitation | ComeBack)  # noqa: S101  # `post` gives nothing else
+        return answer
+
+    def _certificate(self) -> Certificate:
+        """This device's certificate: the stored one, or a new one from the authority when it is about to end."""
+        now, authority = self._device.clock.now(), self._service.authority_key
+        stored = self._device.store.load_setting(_CERTIFICATE)
+        if stored is not None:
+            try:
+                certificate = Certificate.decode(stored)
+                verify_certificate(certificate, authority, now + RENEWAL)
+                return certificate
+            except ProtocolError:
+                pass  # another authority, or nearly over
+        client = Client(self._service.authority_url)
+        try:
+            issued = client.post("/v1/enrol", request_enrolment(self._key), Certificate)
+        finally:
+            client.close()
+        assert isinstance(issued, Certificate)  # noqa: S101
+        if device_id(issued.public_key) != self._id:
+            raise RemoteProtocolError("the authority issued a certificate for another device")
+        verify_certificate(issued, authority, now)
+        self._device.store.save_setting(_CERTIFICATE, issued.encode())
+        return issued
+
+    def _agree_to(self, invitation: Invitation) -> Plan:
+        """The plan, if it is genuine and good enough for this device. Raises PrivacyError, ProtocolError or others."""
+        try:
+            plan = open_invitation(invitation, self._trusted_plan_key())
+        except SignatureInvalid:
+            self._plan_key = None  # it may have been replaced
+            plan = open_invitation(invitation, self._trusted_plan_key())
+        if plan.population != self._population:
+            raise RemoteProtocolError(f"invited by population {plan.population!r}, not {self._population!r}")
+        if plan.expires <= self._device.clock.now():
+            raise RemoteRefused("the plan has expired", "Check in again")
+        curve = self._device.policy.check(plan)
+        budget = self._device.budget
+        after = budget.would_spend(plan.population, curve)
+        if not after <= budget.limit:
+            raise PlanBelowPolicy(
+                f"the round would bring this device's epsilon to {after:.2f}, its limit is {budget.limit:g}"
+            )
+        manifest = self._device.files.manifest
+        part = manifest.parts.get(plan.model.part)
+        if plan.model.name != manifest.name or part is None or part.size != plan.update.dimension:
+            raise RemoteProtocolError(
+                f"the plan trains {plan.update.dimension} values of part {plan.model.part!r} of model "
+                f"{plan.model.name!r}, which this device does not have"
+            )
+        return plan
+
+    def _trusted_plan_key(self) -> bytes:
+        """The key that signs plans, from the release channel: rooted in what the app shipped, and replaceable."""
+        if self._plan_key is None:
+            document = self._channel.fetch_json("service.json")
+            try:
+                self._plan_key = bytes.fromhex(document["plan_key"])
+            except (KeyError, TypeError, ValueError):
+                raise RemoteProtocolError("service.json names no plan key") from None
+        return self._plan_key
+
+    # -------------------------------------------------------------- the round
+
+    def _take_part(self, client: Client, plan: Plan) -> tuple[OutcomeKind, str]:
+        start = self._start(client, plan)
+        self._progress(Step.TRAIN)
+        task = TrainingTask.of(plan)
+        update = self._device.training_session(task, start).run()
+        self._wait_for_a_random_time(plan)
+        try:
+            return self._aggregate(client, plan, update)
+        finally:
+            # Used once, whatever came of it: the same update under a second session's noise would cost twice.
+            self._device.store.clear_checkpoint(task.name)
+
+    def _start(self, client: Client, plan: Plan) -> Vector:
+        """The vector that the plan starts from: the released weights, with the round's values in the trained part."""
+        weights = self._device.weights()
+        if _sha256(weights) != plan.model.weights_sha256:
+            self.update_model()
+            weights = self._device.weights()
+            if _sha256(weights) != plan.model.weights_sha256:
+                raise RemoteRefused(
+                    f"the round trains version {plan.model.version}, which is not in use on this device",
+                    "It takes part once it has that release",
+                )
+        part = self._device.files.manifest.parts[plan.model.part]
+        content = client.get_bytes(f"/v1/rounds/{plan.round_id.hex()}/part", 4 * part.size)
+        if hashlib.sha256(content).digest() != plan.model.part_sha256:
+            raise RemoteProtocolError("the round's weights are not those that the plan names")
+        start = weights.copy()
+        start[part.start : part.stop] = np.frombuffer(content, "<f4")
+        return start
+
+    def _wait_for_a_random_time(self, plan: Plan) -> None:
+        """So that the time at which a device has finished says nothing about it."""
+        fraction = int.from_bytes(os.urandom(4), "big") / 2**32
+        self._device.clock.wait(fraction * plan.join_delay_ms / 1000)
+
+    def _aggregate(self, client: Client, plan: Plan, update: FinishedUpdate) -> tuple[OutcomeKind, str]:
+        clock, policy = self._device.clock, self._device.policy
+        session = DeviceSession(
+            plan,
+            Identity(self._key, self._certificate(), self._service.authority_key),
+            lambda: encode(update.update, plan.update.encoding()),
+            min_cohort=policy.min_floor,
+            clock=clock.now,
+            random_bytes=os.urandom,
+        )
+        self._progress(Step.JOIN)
+        address = f"/v1/rounds/{plan.round_id.hex()}"
+        self._patiently(lambda: client.post(f"{address}/join", session.join, Wait))
+        cohort = 0
+        while True:
+            message = self._patiently(
+                lambda: client.get(f"{address}/next?device={self._id.hex()}", Wait, Closed, *_STEPS)
+            )
+            match message:
+                case Wait():
+                    clock.wait(message.after_ms / 1000)
+                    continue
+                case Closed(reason=""):
+                    return OutcomeKind.CONTRIBUTED, ""
+                case Closed():
+                    return OutcomeKind.LEFT, message.reason
+                case Roster():
+                    cohort = len(message.joins)
+            self._progress(_STEPS[type(message)])
+            answer = session.receive(message)
+            if isinstance(answer, Masked):
+                # From here on the sum may be opened: the price is paid before a byte leaves.
+                self._device.budget.charge(Contribution.to_plan(plan, answer.vector, cohort=cohort, at=clock.now()))
+            sealed = seal(self._key, answer)
+            self._patiently(lambda: client.post(f"{address}/messages?device={self._id.hex()}", sealed, Wait))  # noqa: B023
+            if isinstance(answer, Masked):
+                self._device.budget.advance(plan.round_id, ContributionState.SENT)
+            elif isinstance(answer, Unmask):
+                self._device.budget.advance(plan.round_id, ContributionState.MAYBE_OPENED)
+
+    def _patiently(self, request: Callable[[], Message]) -> Message:
+        """The answer to a request that may be sent again byte for byte, from a server that may be restarting."""
+        for _ in range(RETRIES):
+            try:
+                return request()
+            except Unreachable:
+                self._device.clock.wait(RETRY_AFTER)
+        return request()
+
+    def _model_version(self) -> str:
+        active = self._device.active_model.active
+        return self._device.files.manifest.version if active is None else active.version
+
+
+def _sha256(weights: Vector) -> bytes:
+    return hashlib.sha256(weights.astype("<f4").tobytes()).digest()

@@ -1,0 +1,342 @@
+"""The learner process: opens rounds, and turns their sums into the next state and the next release.
+
+For each active task, on every turn:
+
+1. a round that is `summed` becomes the next state (`learned`), in one transaction with its sum's deletion;
+2. after the last round that the task asked for, its model becomes a candidate release and the task is finished;
+3. a task that has no round in progress, and whose interval has passed, opens one, unless its budget forbids it.
+
+Nothing is kept in memory that the database does not say: the process can be killed anywhere and started again. It
+listens to nothing. The plan key is used here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+from sqlalchemy import Row, delete, func, insert, select, update
+
+from hushfold_format.manifest import MANIFEST, ModelManifest
+from hushfold_models.config import NextWordConfig
+from hushfold_protocol.plan import ModelReference
+from hushfold_protocol.signing import sign_plan
+
+from .. import keys
+from ..database import (
+    LIVE_PHASES,
+    Database,
+    Phase,
+    ReleaseStatus,
+    TaskStatus,
+    move,
+    releases,
+    rounds,
+    states,
+    sums,
+    tasks,
+)
+from ..errors import BudgetSpent, ConfigurationError, NotFound, ServerError
+from ..objects import ObjectStore
+from ..planning import encoding_for, make_plan
+from ..privacy_ledger import PrivacyLedger
+from ..process import announce_ready, describe, refusing, start_logging, stop_on_signals
+from ..publisher import shipped_models
+from ..settings import Home, Settings
+from ..tasks import TaskSpec, load_task
+from .learning import Learning, LearningState
+from .process import Adam, ServerOptimizer, Sgd
+
+TURN = 0.2  # seconds between two looks at the database
+_CLIENT_BATCH_FIELDS = ("batch", "time")
+
+log = structlog.get_logger()
+Vector = npt.NDArray[np.float32]
+
+
+class Worker:
+    """One home's learner. `models` is a folder of shipped models; `now` gives unix seconds."""
+
+    def __init__(self, home: Home, database: Database, models: Path, now: Callable[[], float]) -> None:
+        self._database, self._models, self._now = database, models, now
+        self._objects = ObjectStore(home.objects)
+        self._ledger = PrivacyLedger(database)
+        self._plan_key = keys.plan_key(home)
+        self._learnings: dict[str, _Task] = {}
+
+    def run(self, wait: Callable[[float], bool]) -> None:
+        """Works until `wait(seconds)` gives True."""
+        announce_ready()
+        while not wait(TURN):
+            self.turn()
+
+    def turn(self) -> None:
+        """One step of every active task. A task that cannot go on is halted with the reason; the others do."""
+        with self._database.read() as connection:
+            active = connection.execute(
+                select(tasks).where(tasks.c.status == TaskStatus.ACTIVE).order_by(tasks.c.created_at)
+            ).all()
+        for row in active:
+            try:
+                self._step(row)
+            except ServerError as error:
+                log.error("task_halted", task=row.name, reason=describe(error))
+                self._end(row.name, TaskStatus.HALTED, str(error))
+
+    def _step(self, row: Row) -> None:
+        with self._database.read() as connection:
+            last = connection.execute(
+                select(rounds).where(rounds.c.task == row.name).order_by(rounds.c.number.desc()).limit(1)
+            ).one_or_none()
+            if row.base_release is None and self._base_release(row) is None:
+                return  # the publisher has not offered the base yet
+        if last is not None and last.phase in LIVE_PHASES:
+            return
+        task = self._learnings.get(row.name) or self._open_task(row)
+        self._learnings[row.name] = task
+        if last is not None and last.phase is Phase.SUMMED:
+            self._learn(task, last)
+            return
+        if task.rounds_done >= task.spec.schedule.rounds:
+            self._release(task)
+            return
+        if last is None or self._now() >= last.updated_at + task.spec.schedule.interval_seconds:
+            self._open_round(task, 1 if last is None else last.number + 1)
+
+    # -------------------------------------------------------------- a task
+
+    def _open_task(self, row: Row) -> _Task:
+        """Builds the task's learning, which takes seconds, and stores its first state if it has none."""
+        spec = load_task(row.spec)
+        release = self._base_release(row)
+        if release is None:
+            raise NotFound(f"the release that task {row.name!r} started from is gone", "Start a new task")
+        manifest = _manifest(self._models, release)
+        base = np.frombuffer(self._objects.get(release.weights_sha256), "<f4").astype(np.float32)
+        part = manifest.parts[spec.task.part]
+        learning = Learning(
+            _config(manifest),
+            base,
+            spec.task.part,
+            client_learning_rate=spec.training.learning_rate,
+            server_optimizer=_optimizer(spec),
+            encoding=encoding_for(spec, part.size),
+        )
+        with self._database.read() as connection:
+            newest = connection.execute(
+                select(states).where(states.c.task == row.name).order_by(states.c.number.desc()).limit(1)
+            ).one_or_none()
+        if newest is None:
+            state = learning.initial_state()
+            sha256 = self._objects.put(state.to_bytes())
+            with self._database.begin() as connection:
+                connection.execute(update(tasks).where(tasks.c.name == row.name).values(base_release=release.number))
+                connection.execute(
+                    insert(states).values(task=row.name, number=0, object_sha256=sha256, created_at=self._now())
+                )
+            done = 0
+        else:
+            state = LearningState.from_bytes(self._objects.get(newest.object_sha256))
+            learning.part_values(state)  # raises for a state of another task
+            done = newest.number
+        return _Task(spec, release, manifest, base, learning, state, done)
+
+    def _base_release(self, row: Row) -> Row | None:
+        """The release that the task starts from: the newest one published, once and for all."""
+        chosen = select(releases)
+        if row.base_release is None:
+            model = load_task(row.spec).task.model
+            chosen = chosen.where(releases.c.model == model, releases.c.status == ReleaseStatus.PUBLISHED)
+        else:
+            chosen = chosen.where(releases.c.number == row.base_release)
+        with self._database.read() as connection:
+            return connection.execute(chosen.order_by(releases.c.number.desc()).limit(1)).one_or_none()
+
+    def _end(self, name: str, status: TaskStatus, reason: str) -> None:
+        with self._database.begin() as connection:
+            connection.execute(
+                update(tasks)
+                .where(tasks.c.name == name, tasks.c.status == TaskStatus.ACTIVE)
+                .values(status=status, reason=reason)
+            )
+        self._learnings.pop(name, None)
+
+    # -------------------------------------------------------------- a round
+
+    def _open_round(self, task: _Task, number: int) -> None:
+        start = task.learning.prepare(task.state)
+        part_values = start.part_values.astype("<f4").tobytes()
+        now = self._now()
+        plan = make_plan(
+            task.spec,
+            round_id=secrets.token_bytes(16),
+            round_number=number,
+            model=ModelReference(
+                name=task.manifest.name,
+                version=task.release.version,
+                weights_sha256=bytes.fromhex(task.release.weights_sha256),
+                part=task.spec.task.part,
+                part_sha256=hashlib.sha256(part_values).digest(),
+            ),
+            dimension=start.part_values.size,
+            rotation_seed=start.rotation_seed,
+            batch=task.manifest.batch,
+            time=task.manifest.time,
+            now=now,
+        )
+        try:
+            self._ledger.may_open(plan)
+        except BudgetSpent as error:
+            log.warning("budget_spent", task=task.spec.name)
+            if task.rounds_done:  # what was learned within the budget is kept
+                self._release(task, str(error))
+            else:
+                self._end(task.spec.name, TaskStatus.HALTED, str(error))
+            return
+        self._objects.put(part_values)
+        with self._database.begin() as connection:
+            connection.execute(
+                insert(rounds).values(
+                    id=plan.round_id.hex(),
+                    task=task.spec.name,
+                    number=number,
+                    base_state=task.rounds_done,
+                    phase=Phase.OPEN,
+                    invitation=sign_plan(self._plan_key, plan).encode(),
+                    deadline=now + task.spec.schedule.training_seconds,
+                    created_at=now,
+                    updated_at=now,
+                )
+            )
+        log.info("round_opened", task=task.spec.name, number=number)
+
+    def _learn(self, task: _Task, row: Row) -> None:
+        """The next state, from the sum of a round that started from this one."""
+        if row.base_state != task.rounds_done:
+            raise ServerError(
+                f"round {row.number} of task {task.spec.name!r} started from state {row.base_state}, the newest "
+                f"one is {task.rounds_done}",
+                "Restore database and objects from one backup",
+            )
+        with self._database.read() as connection:
+            stored = connection.execute(select(sums).where(sums.c.round == row.id)).one()
+        total = np.frombuffer(stored.total, "<u4").astype(np.uint32)
+        state = task.learning.update(task.state, total, stored.contributors)
+        sha256 = self._objects.put(state.to_bytes())
+        number, now = task.rounds_done + 1, self._now()
+        with self._database.begin() as connection:
+            connection.execute(
+                insert(states).values(task=task.spec.name, number=number, object_sha256=sha256, created_at=now)
+            )
+            move(connection, row.id, Phase.SUMMED, Phase.LEARNED, now=now)
+            connection.execute(delete(sums).where(sums.c.round == row.id))
+        task.state, task.rounds_done = state, number
+        log.info("round_learned", task=task.spec.name, number=row.number)
+
+    def _release(self, task: _Task, reason: str = "") -> None:
+        """Offers what the task has learned, and finishes it."""
+        vector = task.base.copy()
+        part = task.manifest.parts[task.spec.task.part]
+        vector[part.start : part.stop] = task.learning.part_values(task.state)
+        sha256 = self._objects.put(vector.astype("<f4").tobytes())
+        now = self._now()
+        with self._database.begin() as connection:
+            versions = set(connection.scalars(select(releases.c.version).where(releases.c.model == task.manifest.name)))
+            survivors = connection.scalar(
+                select(func.sum(rounds.c.survivors)).where(
+                    rounds.c.task == task.spec.name, rounds.c.phase.in_((Phase.LEARNED, Phase.RELEASED))
+                )
+            )
+            connection.execute(
+                insert(releases).values(
+                    model=task.manifest.name,
+                    version=_next_version(task.release.version, versions),
+                    task=task.spec.name,
+                    state=task.rounds_done,
+                    weights_sha256=sha256,
+                    status=ReleaseStatus.CANDIDATE,
+                    custom={"metrics": {"rounds": task.rounds_done, "contributions": int(survivors or 0)}},
+                    created_at=now,
+                )
+            )
+            connection.execute(
+                update(tasks)
+                .where(tasks.c.name == task.spec.name, tasks.c.status == TaskStatus.ACTIVE)
+                .values(status=TaskStatus.FINISHED, reason=reason or "its rounds are done")
+            )
+        self._learnings.pop(task.spec.name, None)
+        log.info("release_offered", task=task.spec.name, rounds=task.rounds_done)
+
+
+class _Task:
+    """A task at work: what it is, and the state that it has reached."""
+
+    def __init__(
+        self,
+        spec: TaskSpec,
+        release: Row,
+        manifest: ModelManifest,
+        base: Vector,
+        learning: Learning,
+        state: LearningState,
+        rounds_done: int,
+    ) -> None:
+        self.spec, self.release, self.manifest, self.base = spec, release, manifest, base
+        self.learning, self.state, self.rounds_done = learning, state, rounds_done
+
+
+def _manifest(models: Path, release: Row) -> ModelManifest:
+    path = models / release.model / MANIFEST
+    try:
+        return ModelManifest.from_bytes(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ConfigurationError(f"the model {release.model!r} cannot be read: {error}") from None
+
+
+def _config(manifest: ModelManifest) -> NextWordConfig:
+    """The sizes that the manifest states, as the model's definition takes them."""
+    names = [field.name for field in fields(NextWordConfig) if field.name not in _CLIENT_BATCH_FIELDS]
+    return NextWordConfig(batch=manifest.batch, time=manifest.time, **{name: manifest.sizes[name] for name in names})
+
+
+def _optimizer(spec: TaskSpec) -> ServerOptimizer:
+    if spec.server.optimizer == "adam":
+        return Adam(learning_rate=spec.server.learning_rate)
+    return Sgd(learning_rate=spec.server.learning_rate, momentum=spec.server.momentum)
+
+
+def _next_version(base: str, taken: set[str]) -> str:
+    """The base's version with the next free middle number: 1.4.2 -> 1.5.0."""
+    major, middle = (int(number) for number in [*base.split("-")[0].split("."), "0"][:2])
+    while True:
+        middle += 1
+        version = f"{major}.{middle}.0"
+        if version not in taken:
+            return version
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """`python -m hushfold_server.learner.worker --home DIR`."""
+    parser = argparse.ArgumentParser(prog="python -m hushfold_server.learner.worker")
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--models", type=Path, default=None, help="a folder of models; default: the installed ones")
+    options = parser.parse_args(arguments)
+    stop = stop_on_signals()
+    with refusing():
+        home = Home.open(options.home)
+        start_logging(home, "learner", Settings.load(home).log_level)
+        with closing(Database(home.database)) as database:
+            Worker(home, database, options.models or shipped_models(), time.time).run(stop.wait)
+
+
+if __name__ == "__main__":
+    main()
