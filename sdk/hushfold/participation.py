@@ -66,7 +66,7 @@ from .training import FinishedUpdate, MessagesDeleted, NotEligible, TrainingDive
 from .updates import ReleaseChannel
 from .version import VERSION
 
-RETRIES = 5  # of one request to a server that does not answer
+RETRIES = 20  # of one request to a server that does not answer: it may be restarting
 RETRY_AFTER = 1.0  # seconds
 UNREACHABLE_PAUSE = 60.0  # seconds until the next check-in where the server did not say
 RENEWAL = 7 * 86_400.0  # seconds before its end that a certificate is renewed
@@ -154,6 +154,8 @@ class Participation:
         release = self._channel.refresh()
         if release is None or not self._device.active_model.wants(release):
             return None
+        if release.sha256 == _sha256(self._device.weights()).hex():
+            return None  # what the app shipped, or went back to, under a newer number
         self._device.active_model.activate(release, self._channel.download(release))
         self._device.reload_model()
         return release.version
