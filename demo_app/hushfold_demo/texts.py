@@ -1,0 +1,88 @@
+"""What the simulated people write: their messages in order of time, and which of them their phone learns from."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import UsageError
+
+MESSAGES = 300  # of one person, the first ones
+LEARNED = 0.7  # share of them that is typed into the phone
+TESTED = 40  # messages at most, of the rest
+FEWEST = 16  # messages of a person who gets a phone
+
+_GZIP = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Someone who writes. `messages` are in order of time."""
+
+    name: str
+    messages: tuple[str, ...]
+    about: str = ""
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """What the phone may learn from."""
+        return self.messages[: self._split]
+
+    @property
+    def held_out(self) -> tuple[str, ...]:
+        """Later messages, which no phone ever sees: what suggestions are measured on."""
+        return self.messages[self._split : MESSAGES][:TESTED]
+
+    @property
+    def _split(self) -> int:
+        return int(LEARNED * len(self.messages[:MESSAGES]))
+
+
+def read_people(path: Path) -> list[Person]:
+    """The people in a file of JSON lines, `{"user": ..., "text": ...}`, plain or gzip, in order of time.
+
+    Raises UsageError, naming the line, if it is no such file.
+    """
+    try:
+        content = path.read_bytes()
+        text = (gzip.decompress(content) if content.startswith(_GZIP) else content).decode()
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        reason = "there is no such file" if isinstance(error, FileNotFoundError) else str(error)
+        raise UsageError(f"the texts in {path} cannot be read: {reason}") from None
+    written: dict[str, list[str]] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            user, message = _read_line(line, f"{path}, line {number}")
+            written.setdefault(user, []).append(message)
+    return [Person(user, tuple(messages)) for user, messages in written.items()]
+
+
+def choose(people: Sequence[Person], count: int, rng: random.Random, *, again: bool = False) -> list[Person]:
+    """`count` of the people who write enough, chosen by `rng`; with `again`, people may get a second phone.
+
+    Raises UsageError if they are too few.
+    """
+    able = [person for person in people if len(person.messages) >= FEWEST]
+    if not able or (len(able) < count and not again):
+        raise UsageError(
+            f"{count} phones need as many people with at least {FEWEST} messages each; the texts have {len(able)}",
+            f"Ask for {len(able)} phones or fewer, or give more texts" if able else "Give other texts",
+        )
+    rounds, rest = divmod(count, len(able))
+    return able * rounds + rng.sample(able, rest) if rounds else rng.sample(able, count)
+
+
+def _read_line(line: str, place: str) -> tuple[str, str]:
+    try:
+        record = json.loads(line)
+        user, text = record["user"], record["text"]
+    except (ValueError, KeyError, TypeError):
+        user = text = None
+    if not (isinstance(user, str) and isinstance(text, str)):
+        raise UsageError(f'{place}: a JSON object with the texts "user" and "text" is needed')
+    return user, text
