@@ -24,11 +24,12 @@ Fates = Mapping[int, Step]
 
 
 def draw_fates(phones: int, lost: int, rounds: int, rng: random.Random) -> Sequence[Fates]:
-    """For each phone, when it disappears: in every round `lost` phones do, each before a random step."""
+    """For each phone, when it disappears: in every round `lost` phones do, spread over the steps."""
     fates: list[dict[int, Step]] = [{} for _ in range(phones)]
     for number in range(1, rounds + 1):
-        for phone in rng.sample(range(phones), lost):
-            fates[phone][number] = rng.choice(_LOSABLE)
+        steps = rng.sample(_LOSABLE * (lost // len(_LOSABLE) + 1), lost)
+        for phone, step in zip(rng.sample(range(phones), lost), steps, strict=True):
+            fates[phone][number] = step
     return fates
 
 

@@ -20,6 +20,7 @@ from hushfold_format.manifest import MANIFEST
 
 from .errors import DemoError
 from .fleet import Fleet, draw_fates
+from .heaps import share_heaps
 from .narration import Narration
 from .personas import personas
 from .phone import Phone, StoppableClock
@@ -47,6 +48,7 @@ def play(task: FleetTask, people: Sequence[Person], home: Path, rng: random.Rand
     manifest = ModelManifest.from_bytes((bundled_model() / MANIFEST).read_bytes(), MANIFEST)
     dimension = manifest.parts[PART].size
     stop = threading.Event()
+    share_heaps()
     with ExitStack() as stack:
         space = stack.enter_context(workspace(home))
         space.task_file.write_text(task.toml(dimension))

@@ -1,0 +1,110 @@
+"""Tests of what the demo reads from the server, and of a server that does not start."""
+
+import subprocess
+import sys
+
+import pytest
+
+from hushfold_demo import server_process
+from hushfold_demo.errors import DemoError
+from hushfold_demo.server_process import Extrapolation, Look, ServerProcess
+from hushfold_demo.workspace import workspace
+
+TASK = {
+    "name": "t",
+    "status": "active",
+    "reason": "",
+    "rounds_done": 1,
+    "round": {"number": 2, "phase": "masking", "joined": 20, "survivors": 0, "reason": ""},
+    "epsilon": 3.5,
+    "delta": 1e-5,
+}
+
+
+def release(status="published", task="t", version="1.1.0"):
+    return {"task": task, "status": status, "version": version}
+
+
+def test_a_look_reads_the_newest_round():
+    look = Look.of({"tasks": [{**TASK, "name": "other"}, TASK], "releases": []}, "t")
+    assert (look.round_number, look.phase, look.rounds_done, look.epsilon) == (2, "masking", 1, 3.5)
+    assert look.release is None
+    assert look.extrapolation is None
+
+
+def test_before_the_first_round_there_is_none():
+    look = Look.of({"tasks": [{**TASK, "round": None}], "releases": []}, "t")
+    assert (look.round_number, look.phase) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("releases", "version"),
+    [
+        ([release(task=None)], None),
+        ([release(status="candidate")], None),
+        ([release(task="other")], None),
+        ([release(version="1.2.0"), release()], "1.2.0"),
+    ],
+)
+def test_only_the_tasks_published_release_counts(releases, version):
+    assert Look.of({"tasks": [TASK], "releases": releases}, "t").release == version
+
+
+def test_the_servers_extrapolation_is_read():
+    wider = {"cohort": 10_000, "survivors": 19, "rounds": 3, "noise_multiplier": 99.0, "epsilon": 0.1, "delta": 1e-5}
+    look = Look.of({"tasks": [{**TASK, "extrapolation": wider}], "releases": []}, "t")
+    assert look.extrapolation == Extrapolation(10_000, 0.1, 1e-5)
+
+
+def test_a_task_that_is_not_there():
+    with pytest.raises(KeyError):
+        Look.of({"tasks": [TASK], "releases": []}, "u")
+
+
+def command(monkeypatch, script):
+    monkeypatch.setattr(server_process, "_COMMAND", (sys.executable, "-c", script))
+
+
+def test_a_server_that_ends_is_quoted(tmp_path, monkeypatch):
+    command(monkeypatch, "import sys; print('Error: the disk is full', file=sys.stderr); sys.exit(2)")
+    with workspace(tmp_path) as space, pytest.raises(DemoError, match="status 2: Error: the disk is full"):
+        ServerProcess(space).__enter__()
+
+
+def test_a_server_that_does_not_stop_is_killed(tmp_path, monkeypatch):
+    stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('Hushfold is up'); signal.pause()"
+    command(monkeypatch, f"{stubborn}\nwhile True: signal.pause()")
+    monkeypatch.setattr(server_process, "STOP_WITHIN", 0.1)
+    with workspace(tmp_path) as space:
+        with ServerProcess(space) as server:
+            process = server._process
+            server.require_running()
+        assert process.returncode == -9
+
+
+def test_a_server_that_ends_in_between_is_noticed(tmp_path, monkeypatch):
+    command(monkeypatch, "print('Hushfold is up')")
+    with workspace(tmp_path) as space, ServerProcess(space) as server:
+        server._process.wait()
+        with pytest.raises(DemoError, match="ended with status 0"):
+            server.require_running()
+
+
+def test_a_command_that_fails_is_quoted(tmp_path, monkeypatch):
+    command(monkeypatch, "import sys; sys.exit('Error: no such task')")
+    with workspace(tmp_path) as space, pytest.raises(DemoError, match=r"`hushfold-server status .*no such task"):
+        ServerProcess(space).look("t")
+
+
+def test_the_demo_says_when_there_is_no_server(tmp_path, monkeypatch):
+    monkeypatch.setattr(server_process.importlib.util, "find_spec", lambda _: None)
+    with workspace(tmp_path) as space, pytest.raises(DemoError, match="not installed"):
+        ServerProcess(space).__enter__()
+
+
+def test_commands_go_to_the_runs_own_folder(tmp_path, monkeypatch):
+    command(monkeypatch, "import json, sys; json.dump({'tasks': [], 'releases': sys.argv[1:]}, sys.stdout)")
+    with workspace(tmp_path) as space:
+        told = subprocess.run([*server_process._COMMAND, "x"], capture_output=True, check=True).stdout
+        assert b'"x"' in told
+        assert str(space.server) in ServerProcess(space)._run("status", "--json")
