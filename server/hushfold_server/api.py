@@ -109,6 +109,7 @@ async def _ticking(rounds: Rounds, database: Database) -> AsyncIterator[None]:
                 log.exception("tick_failed")
             await asyncio.sleep(TICK)
 
+    await run_in_threadpool(rounds.resume)
     task = asyncio.create_task(tick())
     try:
         yield

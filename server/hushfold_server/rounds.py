@@ -226,6 +226,19 @@ class Rounds:
 
     # -------------------------------------------------------------- what time and the operator do
 
+    def resume(self) -> None:
+        """Gives every round in progress its step's time again. Call it once after a start: devices could not answer
+        while the server was away."""
+        with self._lock:
+            with self._database.read() as connection:
+                live = list(connection.scalars(select(rounds.c.id).where(rounds.c.phase.in_(LIVE_PHASES))))
+            for round_id in live:
+                found = self._find(round_id)
+                deadline = max(found.deadline, self._now() + found.step_seconds)
+                with self._database.begin() as connection:
+                    connection.execute(update(rounds).where(rounds.c.id == round_id).values(deadline=deadline))
+                self._live[round_id] = replace(found, deadline=deadline)
+
     def tick(self) -> None:
         """Ends every step whose time is up. Call it a few times a second."""
         with self._lock:

@@ -175,6 +175,19 @@ def test_too_few_devices_abort_and_nothing_is_opened(server, step):
     assert server.rounds.next_message(server.id, server.device(0)) == messages.Closed(row.reason)
 
 
+def test_time_in_which_the_server_was_away_does_not_count(server):
+    server.start()
+    server.turn(0)
+    server.now += 3600
+    server.crash()
+    server.rounds.resume()
+    server.rounds.tick()
+    assert server.row().phase == Phase.SHARING
+    for number in range(1, 8):
+        server.turn(number)
+    assert server.row().phase == Phase.MASKING
+
+
 def test_past_the_budget_nobody_is_asked_for_shares(tmp_path):
     server = Server(tmp_path / "server.db", budget=0.01)
     server.start()
