@@ -1,0 +1,83 @@
+"""Hushfold: a keyboard that learns its user, on the device, and takes part in learning for all without telling.
+
+    from hushfold import Device, KeyFile
+
+    with Device(folder, KeyFile(folder / "key")) as device:
+        device.keyboard.suggest("see you ")
+        device.keyboard.learn("see you at the harbour")
+
+What is here is the public surface; it loads lazily, so that `import hushfold` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .clock import Clock, ManualClock, SystemClock
+    from .conditions import Conditions, ConditionSource, HostConditions, Requirements, SimulatedConditions
+    from .device import Device
+    from .errors import HushfoldError
+    from .keyboard import Keyboard
+    from .keys import KeyFile, KeyProvider, Keyring
+    from .ledger import Contribution, DeviceBudget
+    from .participation import Outcome, OutcomeKind, Participation, Step
+    from .service import Service
+    from .suggestions import Kind, Suggestion
+    from .version import VERSION
+
+_HOMES = {
+    "clock": ("Clock", "ManualClock", "SystemClock"),
+    "conditions": ("ConditionSource", "Conditions", "HostConditions", "Requirements", "SimulatedConditions"),
+    "device": ("Device",),
+    "errors": ("HushfoldError",),
+    "keyboard": ("Keyboard",),
+    "keys": ("KeyFile", "KeyProvider", "Keyring"),
+    "ledger": ("Contribution", "DeviceBudget"),
+    "participation": ("Outcome", "OutcomeKind", "Participation", "Step"),
+    "service": ("Service",),
+    "suggestions": ("Kind", "Suggestion"),
+    "version": ("VERSION",),
+}
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "VERSION",
+    "Clock",
+    "ConditionSource",
+    "Conditions",
+    "Contribution",
+    "Device",
+    "DeviceBudget",
+    "HostConditions",
+    "HushfoldError",
+    "KeyFile",
+    "KeyProvider",
+    "Keyboard",
+    "Keyring",
+    "Kind",
+    "ManualClock",
+    "Outcome",
+    "OutcomeKind",
+    "Participation",
+    "Requirements",
+    "Service",
+    "SimulatedConditions",
+    "Step",
+    "Suggestion",
+    "SystemClock",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a public name when it is first used (PEP 562)."""
+    try:
+        module = _MODULE_OF[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    return getattr(import_module(f".{module}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

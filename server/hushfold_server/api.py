@@ -52,14 +52,15 @@ _HEX = re.compile(r"[0-9a-f]+\Z")
 log = structlog.get_logger()
 
 
-def create_app(home: Home, now: Callable[[], float] = time.time) -> FastAPI:
-    """The application of one home. `now` gives unix seconds."""
+def create_app(home: Home, now: Callable[[], float] = time.time, ledger: PrivacyLedger | None = None) -> FastAPI:
+    """The application of one home. `now` gives unix seconds; `ledger` is the home's own unless given."""
     database = Database(home.database)
     objects = ObjectStore(home.objects)
     authority_key = keys.public_key(home, "authority")
-    rounds = Rounds(database, PrivacyLedger(database), authority_key, now)
+    rounds = Rounds(database, ledger or PrivacyLedger(database), authority_key, now)
     app = web.create_app("device API", body_limit=LARGEST)
     app.router.lifespan_context = lambda _: _ticking(rounds, database)
+    app.state.rounds = rounds
 
     @app.post("/v1/check-in")
     async def check_in(request: Request) -> Response:

@@ -42,10 +42,10 @@ def make_plan(*, bits: int = 20, floor: int = 4, maximum: int = 12, gamma: float
     )
 
 
-def make_identity(number: int) -> Identity:
+def make_identity(number: int, authority: Ed25519PrivateKey = AUTHORITY) -> Identity:
     key = Ed25519PrivateKey.from_private_bytes(number.to_bytes(32, "big"))
-    certificate = issue_certificate(AUTHORITY, key.public_key().public_bytes_raw(), NOW - 60, NOW + 3600)
-    return Identity(key, certificate, AUTHORITY_KEY)
+    certificate = issue_certificate(authority, key.public_key().public_bytes_raw(), NOW - 60, NOW + 3600)
+    return Identity(key, certificate, authority.public_key().public_bytes_raw())
 
 
 def seeded(seed: int) -> Callable[[int], bytes]:
@@ -59,13 +59,14 @@ class Cohort:
     plan: Plan
     vectors: list[np.ndarray]
     seed: int = 1
+    authority: Ed25519PrivateKey = AUTHORITY
     devices: list[DeviceSession] = field(init=False)
 
     def __post_init__(self) -> None:
         self.devices = [
             DeviceSession(
                 self.plan,
-                make_identity(number + 1),
+                make_identity(number + 1, self.authority),
                 lambda number=number: self.vectors[number],
                 min_cohort=2,
                 clock=lambda: NOW,

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from cohort import AUTHORITY_KEY, NOW, Cohort, make_plan, make_vectors
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import insert, select, update
+from round_task import open_round
+from sqlalchemy import select, update
 
 from hushfold_protocol import messages
 from hushfold_protocol.errors import Equivocation, Refused
-from hushfold_protocol.signing import device_id, seal, sign_plan
+from hushfold_protocol.signing import device_id, seal
 from hushfold_server.database import (
     Database,
     Phase,
@@ -17,41 +17,12 @@ from hushfold_server.database import (
     participations,
     round_messages,
     rounds,
-    states,
     sums,
     tasks,
 )
 from hushfold_server.errors import NotFound
 from hushfold_server.privacy_ledger import PrivacyLedger
 from hushfold_server.rounds import Rounds
-
-TASK = """
-[task]
-name = "test"
-population = "keyboard-en"
-model = "next_word"
-part = "adapter"
-[training]
-steps = 10
-learning_rate = 0.1
-min_examples = 1
-max_examples = 100
-[cohort]
-target = 8
-maximum = 8
-floor = 4
-gamma = 0.1
-[privacy]
-clip_norm = 1.0
-noise_multiplier = 1.0
-delta = 1e-6
-budget_epsilon = {budget}
-[schedule]
-rounds = 3
-step_seconds = 30
-training_seconds = 600
-come_back_seconds = 7
-"""
 
 
 class Server:
@@ -63,21 +34,7 @@ class Server:
         self.cohort = Cohort(self.plan, make_vectors(count, self.plan))
         self.id = self.plan.round_id.hex()
         self.crash()
-        with self.database.begin() as c:
-            c.execute(
-                insert(tasks).values(
-                    name="test", population="keyboard-en", spec=TASK.format(budget=budget),
-                    status=TaskStatus.ACTIVE, reason="", created_at=NOW,
-                )
-            )  # fmt: skip
-            c.execute(insert(states).values(task="test", number=0, object_sha256="00", created_at=NOW))
-            c.execute(
-                insert(rounds).values(
-                    id=self.id, task="test", number=1, base_state=0, phase=Phase.OPEN,
-                    invitation=sign_plan(Ed25519PrivateKey.generate(), self.plan).encode(),
-                    deadline=NOW + 600, created_at=NOW, updated_at=NOW,
-                )
-            )  # fmt: skip
+        open_round(self.database, self.plan, NOW, budget)
 
     def crash(self):
         if hasattr(self, "database"):

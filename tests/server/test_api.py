@@ -1,0 +1,184 @@
+"""The device API over HTTP: a whole round, and an answer to everything that clients do wrong."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from cohort import NOW, Cohort, make_identity, make_plan, make_vectors
+from fastapi.testclient import TestClient
+from round_task import open_round
+from sqlalchemy import select
+
+from hushfold_protocol import messages
+from hushfold_protocol.signing import device_id, seal
+from hushfold_protocol.wire import decode_any
+from hushfold_server import keys
+from hushfold_server.api import create_app
+from hushfold_server.database import Database, Phase, rounds, sums
+from hushfold_server.settings import Home
+from hushfold_server.web import MEDIA_TYPE, PROBLEM_TYPE
+
+FROM_SERVER = (
+    messages.Roster, messages.Delivery, messages.Survivors, messages.Consents, messages.Wait, messages.Closed,
+)  # fmt: skip
+
+
+class Api:
+    """The application of a home with one open round, and the devices of that round."""
+
+    def __init__(self, folder, plan, vectors, ledger=None):
+        self.home = Home.create(folder)
+        keys.create_missing(self.home)
+        self.authority = keys.authority_key(self.home)
+        self.now = float(NOW)
+        self.plan, self.address = plan, f"/v1/rounds/{plan.round_id.hex()}"
+        self.cohort = Cohort(plan, vectors, authority=self.authority)
+        self.keys = [device.state.identity.key for device in self.cohort.devices]
+        self.ids = [device_id(device.join.certificate.public_key).hex() for device in self.cohort.devices]
+        self.database = Database(self.home.database)
+        open_round(self.database, plan, NOW)
+        self.client = TestClient(
+            create_app(self.home, lambda: self.now, ledger and ledger(self.database)), raise_server_exceptions=False
+        )
+
+    def post(self, path, message, media_type=MEDIA_TYPE):
+        content = message if isinstance(message, bytes) else message.encode()
+        return self.client.post(path, content=content, headers={"Content-Type": media_type})
+
+    def join(self, number):
+        return self.post(f"{self.address}/join", self.cohort.devices[number].join)
+
+    def next(self, number):
+        return self.client.get(f"{self.address}/next", params={"device": self.ids[number]})
+
+    def turn(self, number):
+        message = decode_any(self.next(number).content, *FROM_SERVER)
+        if isinstance(message, messages.Wait | messages.Closed):
+            return message
+        answer = seal(self.keys[number], self.cohort.devices[number].receive(message))
+        return self.post(f"{self.address}/messages?device={self.ids[number]}", answer)
+
+    def whole_round(self):
+        numbers = range(len(self.ids))
+        for number in numbers:
+            assert self.join(number).status_code == 200
+        if len(self.ids) < self.plan.cohort.maximum:
+            self.now += 601
+            self.client.app.state.rounds.tick()
+        for _ in range(4):
+            for number in numbers:
+                assert self.turn(number).status_code == 200
+        with self.database.read() as connection:
+            assert connection.scalar(select(rounds.c.phase)) == Phase.SUMMED
+            stored = connection.execute(select(sums)).one()
+        return np.frombuffer(stored.total, "<u4"), stored.contributors
+
+
+@pytest.fixture
+def api(tmp_path):
+    plan = make_plan(floor=4, maximum=6, dimension=40)
+    return Api(tmp_path / "home", plan, make_vectors(6, plan))
+
+
+def problem(response, status):
+    """A problem document that says what happened and what to do."""
+    assert response.status_code == status, response.content
+    assert response.headers["content-type"] == PROBLEM_TYPE
+    document = response.json()
+    assert document["status"] == status
+    assert document["detail"]
+    assert document["advice"]
+    return document["detail"]
+
+
+def test_a_round_over_http(api):
+    total, contributors = api.whole_round()
+    np.testing.assert_array_equal(total, api.cohort.expected(()))
+    assert contributors == 6
+    assert decode_any(api.next(0).content, messages.Closed) == messages.Closed("")
+
+
+def check_in(api, number=0, **changes):
+    identity = make_identity(number + 1, api.authority)
+    message = messages.CheckIn("keyboard-en", "0.1.0", "1.0.0", identity.certificate, NOW)
+    return seal(identity.key, replace(message, **changes))
+
+
+def test_check_in(api):
+    invited = api.post("/v1/check-in", check_in(api))
+    assert messages.Invitation.decode(invited.content).plan == api.plan.encode()
+    elsewhere = api.post("/v1/check-in", check_in(api, population="elsewhere"))
+    assert messages.ComeBack.decode(elsewhere.content).after_ms > 0
+
+
+def test_check_ins_that_nobody_signed_or_that_are_old(api):
+    stranger = make_identity(1)  # another authority's
+    message = messages.CheckIn("keyboard-en", "0.1.0", "1.0.0", stranger.certificate, NOW)
+    problem(api.post("/v1/check-in", seal(stranger.key, message)), 403)
+    problem(api.post("/v1/check-in", check_in(api, time=NOW - 3600)), 403)
+    mine = check_in(api)
+    problem(api.post("/v1/check-in", replace(mine, signature=bytes(64))), 403)
+
+
+@pytest.mark.parametrize("path", ["/v1/check-in", "{}/join", "{}/messages?device=" + "0" * 32])
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"HF", 400),
+        (b"\xff" * 300, 400),
+        (messages.Wait(1).encode(), 400),
+        (b"HF\x02\x0c" + bytes(70), 400),
+    ],
+)
+def test_bodies_that_are_no_such_message(api, path, body, status):
+    assert "message" in problem(api.post(path.format(api.address), body), status) or body
+
+
+@pytest.mark.parametrize("path", ["/v1/check-in", "{}/join"])
+def test_large_bodies_and_other_content_types(api, path):
+    problem(api.post(path.format(api.address), bytes(5000)), 413)
+    problem(api.post(path.format(api.address), b"{}", "application/json"), 415)
+
+
+def test_addresses_that_name_nothing(api):
+    for path in ("/v1/rounds/" + "0" * 32, "/v1/rounds/nonsense", "/v1/rounds/" + "G" * 32):
+        problem(api.client.get(f"{path}/next", params={"device": api.ids[0]}), 404)
+        problem(api.client.get(f"{path}/part"), 404)
+    problem(api.client.get(f"{api.address}/next", params={"device": "xyz"}), 404)
+    problem(api.client.get(f"{api.address}/next"), 422)
+    problem(api.client.get("/v1/elsewhere"), 404)
+    problem(api.client.delete("/v1/check-in"), 405)
+    problem(api.client.get("/releases/../keys/plan/private"), 404)
+
+
+def test_messages_out_of_order_or_of_others_change_nothing(api):
+    for number in range(6):
+        api.join(number)
+    roster = decode_any(api.next(0).content, messages.Roster)
+    shares = api.cohort.devices[0].receive(roster)
+    address = f"{api.address}/messages?device={api.ids[0]}"
+    problem(api.post(address, seal(api.keys[1], shares)), 403)  # signed by another device
+    problem(api.post(address, seal(api.keys[0], messages.Consent(shares.session, bytes(64)))), 403)  # too early
+    problem(api.post(address, seal(api.keys[0], replace(shares, session=bytes(32)))), 409)
+    problem(api.post(address, seal(api.keys[0], replace(shares, sealed=shares.sealed[1:]))), 409)
+    stranger = device_id(make_identity(99).certificate.public_key).hex()
+    problem(api.post(f"{api.address}/messages?device={stranger}", seal(api.keys[0], shares)), 409)
+    assert decode_any(api.next(0).content, messages.Roster) == roster
+    assert api.post(address, seal(api.keys[0], shares)).status_code == 200
+    assert api.post(address, seal(api.keys[0], shares)).status_code == 200  # a retransmission
+    other = seal(api.keys[0], replace(shares, sealed=shares.sealed[::-1]))
+    assert "different" in problem(api.post(address, other), 409)
+    assert decode_any(api.next(0).content, messages.Wait)
+
+
+def test_joins_for_another_round_plan_or_too_late(api):
+    join = api.cohort.devices[0].join
+    problem(api.post("/v1/rounds/" + "1" * 32 + "/join", join), 404)
+    problem(api.post(f"{api.address}/join", replace(join, plan_hash=bytes(32))), 403)
+    assert api.join(0).status_code == 200
+    assert api.join(0).status_code == 200
+    problem(api.post(f"{api.address}/join", replace(join, seed_commitment=bytes(32))), 409)
+    for number in range(1, 6):
+        api.join(number)
+    problem(api.join(0), 409)
