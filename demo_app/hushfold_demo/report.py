@@ -135,11 +135,11 @@ class Report:
         table.add_row("phones", f"{count}, invited {self.invited} times over all rounds")
         table.add_row("", f"{self.reported} updates in a sum, {self.invited - self.reported} dropped out before")
         table.add_row("bytes per phone", f"{_mean(p.bytes_sent for p in self.phones)} up for all its rounds")
-        table.add_row(
-            "", f"{_mean(p.bytes_received for p in self.phones)} down, and {_size(self.release_bytes)} release"
-        )
-        table.add_row("epsilon, measured", f"{self.epsilon:.3g} at delta {self.delta:g}, for what the sums really held")
-        table.add_row("", f"{self.epsilon_charged:.3g} at most in the phones' own ledgers, for the worst case")
+        down = _mean(p.bytes_received for p in self.phones)
+        table.add_row("", f"{down} down, and {_size(self.release_bytes)} for the release")
+        spent = _epsilon(self.epsilon)
+        table.add_row("epsilon, measured", f"{spent} at delta {self.delta:g}, for what the sums really held")
+        table.add_row("", f"{_epsilon(self.epsilon_charged)} at most in the phones' own ledgers, for the worst case")
         table.add_row("epsilon, extrapolated", self._extrapolated())
         table.add_row("top-1 recall", _change(self.before.top1_percent, self.after.top1_percent))
         table.add_row("top-3 recall", _change(self.before.top3_percent, self.after.top3_percent))
@@ -151,16 +151,19 @@ class Report:
             return "this server does not say"
         wider = self.extrapolation
         return (
-            f"{wider.epsilon:.3g} at delta {wider.delta:g}, if {wider.cohort:,} devices stood behind each sum with the "
-            "same noise in the mean: not measured"
+            f"{_epsilon(wider.epsilon)} at delta {wider.delta:g}, if {wider.cohort:,} devices stood behind each sum "
+            "with the same noise in the mean: not measured"
         )
 
 
-def _recall(recall: Recall) -> dict[str, float | int]:
+def _recall(recall: Recall) -> dict[str, float | int | None]:
+    def percent(value: float) -> float | None:
+        return round(value, 2) if recall.words else None  # JSON has no NaN
+
     return {
         "words": recall.words,
-        "top1_percent": round(recall.top1_percent, 2) if recall.words else 0.0,
-        "top3_percent": round(recall.top3_percent, 2) if recall.words else 0.0,
+        "top1_percent": percent(recall.top1_percent),
+        "top3_percent": percent(recall.top3_percent),
     }
 
 
@@ -174,3 +177,7 @@ def _mean(values: Iterable[int]) -> str:
 
 def _size(count: float) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
+
+
+def _epsilon(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
