@@ -4,9 +4,10 @@
 PYTHON ?= python3.11
 UV := .tools/bin/uv
 BIN := .venv/bin
+DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-fast lint format clean
+.PHONY: help setup demo phones test test-fast lint format models clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -21,6 +22,20 @@ $(UV):
 $(BIN)/.synced: $(UV) uv.lock pyproject.toml setup.cfg
 	$(UV) sync --frozen --quiet --python $(PYTHON)
 	@touch $@
+
+# Sizes of the demo: make demo N=60 LOST=10 ROUNDS=4 SEED=2 TEXTS=people.jsonl.gz
+N ?= 24
+DEMO_OPTIONS = --phones $(N) $(if $(LOST),--lost $(LOST)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) \
+	$(if $(TEXTS),--texts $(TEXTS))
+
+demo: setup  ## the main job: phones learn, a secure sum is formed, the next model is published and adopted
+	@$(BIN)/hushfold-demo run $(DEMO_OPTIONS)
+
+phones: demo  ## the same; sizes by N=60 LOST=10 ROUNDS=4, other people's texts by TEXTS=file.jsonl.gz
+
+models: setup  ## train the base model on public text (DATA=folder with text/*-public.jsonl.gz) and build its artifacts
+	HUSHFOLD_DATA=$(DATA) $(BIN)/hushfold-models train
+	$(BIN)/hushfold-models build
 
 test: setup  ## run the whole test suite
 	$(BIN)/pytest

@@ -265,6 +265,9 @@ def _print_tasks(tasks: list[TaskOverview]) -> None:
             f"{row.epsilon:.3g} of {row.budget_epsilon:g} (delta {row.delta:g})",
         )
     _out.print(table)
+    for row in tasks:
+        if row.extrapolation:
+            _say(f"{row.name}: {row.extrapolation}")
 
 
 def _print_releases(releases: list[ReleaseOverview]) -> None:

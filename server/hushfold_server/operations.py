@@ -15,6 +15,8 @@ from sqlalchemy.exc import IntegrityError
 
 from hushfold_format.errors import ArtifactError
 from hushfold_format.manifest import MANIFEST, ModelManifest
+from hushfold_protocol.messages import Invitation
+from hushfold_protocol.plan import Plan
 
 from .database import (
     Database,
@@ -22,13 +24,14 @@ from .database import (
     ReleaseStatus,
     TaskStatus,
     charges,
+    participations,
     releases,
     rounds,
     states,
     tasks,
 )
 from .errors import ConfigurationError, NotFound, StateError
-from .planning import encoding_for
+from .planning import Extrapolation, encoding_for, extrapolated_epsilon
 from .tasks import TaskSpec, load_task
 
 MAX_VERSION_BYTES = 32  # of a plan's and a check-in's field
@@ -61,6 +64,7 @@ class TaskOverview:
     epsilon: float  # spent by the most exposed device
     budget_epsilon: float
     delta: float
+    extrapolation: Extrapolation | None  # where the task names a larger cohort; never measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +211,7 @@ def list_tasks(database: Database) -> list[TaskOverview]:
         # What was spent never sinks: the greatest charge is the last one.
         charged = select(charges.c.task, func.max(charges.c.epsilon_after)).group_by(charges.c.task)
         spent: Mapping[str, float] = {row.task: row[1] for row in connection.execute(charged)}
+        extrapolations = {row.name: _extrapolation(connection, row.name, load_task(row.spec)) for row in rows}
     overviews = []
     for row in rows:
         spec = load_task(row.spec)
@@ -224,9 +229,32 @@ def list_tasks(database: Database) -> list[TaskOverview]:
                 epsilon=spent.get(row.name, 0.0),
                 budget_epsilon=spec.privacy.budget_epsilon,
                 delta=spec.privacy.delta,
+                extrapolation=extrapolations[row.name],
             )
         )
     return overviews
+
+
+def _extrapolation(connection: Connection, name: str, spec: TaskSpec) -> Extrapolation | None:
+    """What the task's rounds would have cost in the larger cohort that it names: of the device that took part most,
+    and as if every sum had been the smallest one."""
+    cohort = spec.report.extrapolate_to
+    smallest = connection.execute(
+        select(charges.c.survivors, rounds.c.invitation)
+        .join(rounds, rounds.c.id == charges.c.round)
+        .where(charges.c.task == name)
+        .order_by(charges.c.survivors)
+    ).first()
+    if cohort is None or smallest is None or cohort < smallest.survivors:
+        return None
+    taken = select(func.count()).where(participations.c.task == name).group_by(participations.c.device)
+    return extrapolated_epsilon(
+        spec,
+        Plan.decode(Invitation.decode(smallest.invitation).plan).update.dimension,
+        survivors=smallest.survivors,
+        cohort=cohort,
+        rounds=max(connection.scalars(taken)),
+    )
 
 
 def _newest_round(connection: Connection, task: str) -> RoundStatus | None:

@@ -15,7 +15,7 @@ import typer
 
 from hushfold_format import FormatError, ModelFiles, Vocabulary, message_ids
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
 
 from . import build as assembly
 from . import corpus
@@ -33,7 +33,7 @@ Out = Annotated[Path, typer.Option(help="Folder of the model's files.")]
 
 
 @app.command()
-def train(data: Data = None, work: Work = _WORK, epochs: int = 4, seed: int = 7) -> None:
+def train(data: Data = None, work: Work = _WORK, epochs: int = 3, seed: int = 7) -> None:
     """Train the base on the public texts; a run that was stopped goes on where it was."""
     from .pretraining import Schedule, measure, pretrain
 
