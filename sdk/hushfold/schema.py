@@ -23,13 +23,6 @@ _VERSION_1 = (
         state        TEXT NOT NULL,     -- SessionState
         updated_at   REAL NOT NULL      -- unix seconds
     )""",
-    """CREATE TABLE pending (
-        task       TEXT PRIMARY KEY,  -- one update of a task at a time
-        round_id   BLOB NOT NULL,     -- 16 bytes
-        invitation BLOB NOT NULL,     -- the signed plan that it answers, encoded
-        vector     BLOB NOT NULL,     -- end - start of the trained slice, float32; not yet clipped or noised
-        created_at REAL NOT NULL      -- unix seconds
-    )""",
     """CREATE TABLE contributions (
         round_id       BLOB PRIMARY KEY,  -- 16 bytes
         population     TEXT NOT NULL,

@@ -62,17 +62,6 @@ class Checkpoint:
     updated_at: float  # unix seconds
 
 
-@dataclass(frozen=True, slots=True)
-class PendingUpdate:
-    """A finished update that waits to be aggregated. One for each task. It is as private as the messages."""
-
-    task: str
-    round_id: bytes
-    invitation: bytes  # the signed plan that it answers, encoded
-    vector: bytes  # end - start of the trained slice, little-endian float32, neither clipped nor noised
-    created_at: float  # unix seconds
-
-
 class Store:
     """The store in the file `path`, which is made if there is none.
 
@@ -187,7 +176,7 @@ class Store:
     def forget_text(self, text: str) -> int:
         """Delete every message that contains `text` as whole words, whatever its case; how many there were.
 
-        Checkpoints and pending updates go too, since they may have been trained on it. Contributions that left the
+        Checkpoints go too, since they may have been trained on it. Contributions that left the
         device stay in the ledger, and what is under `learned` is for its owner to learn anew.
         """
         if not text.strip():
@@ -203,7 +192,6 @@ class Store:
                 deleted = sum(len(self.execute("DELETE FROM messages WHERE id = ? RETURNING id", (i,))) for i in ids)
                 if deleted:
                     self.execute("DELETE FROM training_sessions")
-                    self.execute("DELETE FROM pending")
             if deleted and not self._depth:
                 self._truncate_log()
             return deleted
@@ -218,7 +206,7 @@ class Store:
             if self._depth:
                 raise RuntimeError("a wipe cannot be part of a transaction: it must not be undone")
             with self.transaction():
-                for table in ("messages", "training_sessions", "pending", "learned"):
+                for table in ("messages", "training_sessions", "learned"):
                     self.execute(f"DELETE FROM {table}")  # noqa: S608 (a constant)
             emptied = self._truncate_log()
         if not emptied:
@@ -246,17 +234,6 @@ class Store:
 
     def clear_checkpoint(self, task: str) -> None:
         self.execute("DELETE FROM training_sessions WHERE task = ?", (task,))
-
-    def save_pending(self, update: PendingUpdate) -> None:
-        """Keep a finished update, in place of what was kept for its task."""
-        self.execute("REPLACE INTO pending VALUES (?, ?, ?, ?, ?)", astuple(update))
-
-    def load_pending(self, task: str) -> PendingUpdate | None:
-        rows = self.execute("SELECT * FROM pending WHERE task = ?", (task,))
-        return PendingUpdate(*rows[0]) if rows else None
-
-    def clear_pending(self, task: str) -> None:
-        self.execute("DELETE FROM pending WHERE task = ?", (task,))
 
     # Named values
 

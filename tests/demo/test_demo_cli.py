@@ -54,7 +54,10 @@ def test_a_fleet_learns_a_release_and_can_do_so_again(tmp_path):
         assert report["reported"] >= 2 * report["asked"]["floor"]
         assert report["dropped"] == report["invited"] - report["reported"]
         assert 0 < report["epsilon"] <= report["epsilon_charged"]
-        assert all(phone["bytes_sent"] > 0 for phone in report["phones"] if phone["reported"])
+        assert all(phone["epsilon_charged"] > 0 for phone in report["phones"] if phone["reported"])
+        assert sum(phone["bytes_sent"] > 0 for phone in report["phones"]) >= report["asked"]["floor"]
+        assert report["extrapolation"]["cohort"] == 10_000
+        assert report["extrapolation"]["epsilon"] < report["epsilon"]
         assert report["before"]["words"] == report["after"]["words"] > 300
         assert report["before"] != report["after"]
         assert f"release                {report['version']}" in done.stdout

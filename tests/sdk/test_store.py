@@ -14,7 +14,7 @@ from sqlcipher3 import dbapi2
 
 from hushfold import store as store_module
 from hushfold.errors import StoreCorrupt, StoreError, StoreLocked, StoreMismatch, WrongKey
-from hushfold.store import Checkpoint, PendingUpdate, SessionState, Store
+from hushfold.store import Checkpoint, SessionState, Store
 
 KEY = bytes(range(32))
 SECRET = "rhabarberkompott at quarter past nine"
@@ -23,7 +23,6 @@ DAY = 86_400.0
 PAGE, RESERVE = 4096, 80  # SQLCipher 4: bytes of a page, and of its IV (16) and HMAC (64)
 
 CHECKPOINT = Checkpoint("words", b"plan", "adapter", 7, SECRET.encode() * 50, bytes(32), SessionState.TRAINING, NOW)
-PENDING = PendingUpdate("words", bytes(16), b"invitation", SECRET.encode() * 50, NOW)
 
 
 @pytest.fixture
@@ -102,10 +101,8 @@ def test_forgetting_takes_whole_words_in_any_case(store):
 def test_what_was_trained_on_a_deleted_message_goes_with_it(store, deletion):
     store.add_message("my secret", NOW)
     store.save_checkpoint(CHECKPOINT)
-    store.save_pending(PENDING)
     deletion(store)
     assert store.load_checkpoint("words") is None
-    assert store.load_pending("words") is None
 
 
 def test_a_checkpoint_is_replaced_and_survives_reopening(path):
@@ -121,11 +118,7 @@ def test_a_checkpoint_is_replaced_and_survives_reopening(path):
         assert store.load_checkpoint("words") is None
 
 
-def test_pending_updates_and_named_values_come_back(store):
-    store.save_pending(PENDING)
-    assert store.load_pending("words") == PENDING
-    store.clear_pending("words")
-    assert store.load_pending("words") is None
+def test_named_values_come_back(store):
     store.save_setting("paused", b"\x01")
     store.save_learned("delta", b"\x02")
     assert (store.load_setting("paused"), store.load_learned("delta")) == (b"\x01", b"\x02")
@@ -153,7 +146,6 @@ def filled(path):
     for number in range(300):
         store.add_message(f"{SECRET} {number}", NOW + number)
     store.save_checkpoint(CHECKPOINT)
-    store.save_pending(PENDING)
     store.save_learned("delta", SECRET.encode() * 3000)
     store.save_setting("identity", b"kept")
     return store
