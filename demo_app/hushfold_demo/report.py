@@ -134,7 +134,8 @@ class Report:
         table.add_row("rounds", f"{self.rounds} of {self.rounds_opened} opened, in {self.seconds:.0f} s in all")
         table.add_row("phones", f"{count}, invited {self.invited} times over all rounds")
         table.add_row("", f"{self.reported} updates in a sum, {self.invited - self.reported} dropped out before")
-        table.add_row("bytes per phone", f"{_mean(p.bytes_sent for p in self.phones)} up for all its rounds")
+        up = _mean(p.bytes_sent for p in self.phones)
+        table.add_row("bytes per phone", f"{up} up, over all rounds that it saw the end of")
         down = _mean(p.bytes_received for p in self.phones)
         table.add_row("", f"{down} down, and {_size(self.release_bytes)} for the release")
         spent = _epsilon(self.epsilon)
@@ -151,8 +152,8 @@ class Report:
             return "this server does not say"
         wider = self.extrapolation
         return (
-            f"{_epsilon(wider.epsilon)} at delta {wider.delta:g}, if {wider.cohort:,} devices stood behind each sum "
-            "with the same noise in the mean: not measured"
+            f"{_epsilon(wider.epsilon)} at delta {wider.delta:g}, not measured: {wider.cohort:,} devices in each sum, "
+            "the same noise in the mean"
         )
 
 
