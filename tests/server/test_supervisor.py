@@ -260,7 +260,7 @@ def test_the_servers_children_get_their_sockets_and_nothing_more(home):
 
 def test_signals_for_a_terminal_do_not_reach_children(home):
     """They are in process groups of their own: Ctrl-C is for the supervisor to handle."""
-    groups = []
+    groups, handler = [], signal.getsignal(signal.SIGINT)
 
     def until(run):
         if run.ready:
@@ -270,4 +270,4 @@ def test_signals_for_a_terminal_do_not_reach_children(home):
     Run(home, child("print(__import__('os').getpid(), flush=True)\n" + WORK), until=until)()
     assert groups
     assert os.getpgrp() not in groups
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
