@@ -9,6 +9,9 @@ HushfoldError               message: what happened and why; advice: what to do
 +-- KeyUnavailable          the place that keeps the store's key has none to give
 +-- ConditionsLost          idle, power or network went away; try again when they are back
 +-- ModelError              a model's files or its runtime
+|   +-- TrainingDiverged    (training) the update became useless and was discarded
++-- NotEligible             (training) too little to learn from
++-- MessagesDeleted         (training) the user deleted what a session was learning from
 +-- UpdateError             a release could not be had; the active model stays
 |   +-- ReleaseRefused      it was offered and failed verification
 |   +-- ReleaseUnavailable  it could not be fetched

@@ -164,6 +164,10 @@ rounds = Table(
     Index("rounds_by_phase", "phase", "task"),
 )
 
+# A task's worst case is computed for one round more: there must never be two in progress.
+_in_progress = rounds.c.phase.in_(LIVE_PHASES)
+Index("one_round_at_a_time", rounds.c.task, unique=True, sqlite_where=_in_progress, postgresql_where=_in_progress)
+
 invitations = Table(
     "invitations",
     metadata,
@@ -306,7 +310,10 @@ def _sqlite_engine(path: Path) -> Engine:
     # SQLite would create the file readable to all; its -wal and -shm files inherit the mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     engine = create_engine(
-        URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_TIMEOUT}, pool_size=16
+        URL.create("sqlite", database=str(path)),
+        connect_args={"timeout": BUSY_TIMEOUT},
+        pool_size=16,
+        hide_parameters=True,  # errors must not carry what devices sent into a log
     )
 
     @event.listens_for(engine, "connect")

@@ -8,8 +8,10 @@ ServerError                 message: what happened and why; advice: what to do a
 +-- Corrupt                 stored bytes that are not what was stored
 +-- StateError              a step that the present state does not allow; nothing was changed
 +-- PrivacyError            a step that would break the promise made to the devices; nothing was changed
-    +-- BudgetSpent         more epsilon than the task may spend
-    +-- AccountantMismatch  two accountants disagree about the same curve
+|   +-- BudgetSpent         more epsilon than the task may spend
+|   +-- AccountantMismatch  two accountants disagree about the same curve
+|   +-- InsecureSlot        (learner.process) a process would have devices send more than the encoded update
++-- LearningDiverged        (learner.learning) a step led to values that are not finite
 """
 
 from __future__ import annotations

@@ -5,12 +5,12 @@
       hushfold.db         the database (with -wal and -shm beside it while in use)
       objects/            weights, learner states: files named by their hash
       keys/authority/     the enrolment key: for the authority process alone, in production another user's
-      keys/plan/          the key that signs plans: for the api process
+      keys/plan/          the key that signs plans: for the learner process
       keys/release/       the TUF keys: for the publisher process
       releases/metadata/  the TUF repository that devices read
       releases/targets/
       logs/
-      public/             what an app embeds: root.json, authority.pub, plan.pub, services.json
+      public/             app.json, which an app embeds, and the public keys authority.pub and plan.pub
 
 Folders are created 0700 and keys 0600, and a key that others can read is refused.
 """
@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import json
 import os
 import stat
 import tempfile
@@ -119,21 +118,6 @@ class Home:
     @property
     def public(self) -> Path:
         return self.path / "public"
-
-    def write_key(self, role: KeyRole, name: str, secret: bytes) -> Path:
-        """Stores a new key, readable by this user alone. Raises ConfigurationError if there is one already."""
-        path = self.keys(role) / name
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            raise ConfigurationError(
-                f"there is a key at {path} already", "Devices trust it; move it away to make another"
-            ) from None
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secret)
-            file.flush()
-            os.fsync(descriptor)
-        return path
 
     def read_key(self, role: KeyRole, name: str) -> bytes:
         """A stored key. Raises ConfigurationError if it is missing or if other users can read it."""
@@ -243,11 +227,6 @@ class Settings(TomlTable):
             return given.rstrip("/")
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self.tls_certificate else 'http'}://{host}:{port}"
-
-    def services(self) -> bytes:
-        """`public/services.json`: the addresses that an app embeds, as JSON."""
-        addresses = {"api": self.api_url, "authority": self.authority_url}
-        return json.dumps(addresses, indent=2).encode() + b"\n"
 
 
 def _is_loopback(host: str) -> bool:

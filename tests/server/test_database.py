@@ -6,7 +6,7 @@ import stat
 import threading
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -260,3 +260,13 @@ def test_the_tables_are_valid_for_postgresql():
     assert "number SERIAL NOT NULL" in text
     assert "invitation BYTEA NOT NULL" in text
     assert "deadline DOUBLE PRECISION NOT NULL" in text
+
+
+def test_a_task_has_one_round_in_progress(database):
+    with database.begin() as connection:
+        add_round(connection, "open")
+    with pytest.raises(IntegrityError), database.begin() as connection:
+        add_round(connection, "open", round_id="ff" * 16, number=2)
+    with database.begin() as connection:
+        connection.execute(update(rounds).values(phase="aborted"))
+        add_round(connection, "open", round_id="ff" * 16, number=2)

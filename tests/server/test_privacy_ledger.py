@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sqlalchemy import func, insert, select
+from sqlalchemy import update as change
 from task_files import task_file
 
 from hushfold_protocol.plan import ModelReference
@@ -60,6 +61,7 @@ class Server:
         plan = replace(plan, update=replace(plan.update, **update))
         with self.database.begin() as connection:
             if connection.scalar(select(rounds.c.id).where(rounds.c.number == number)) is None:
+                connection.execute(change(rounds).values(phase="summed"))  # one round at a time
                 connection.execute(
                     insert(rounds).values(
                         id=plan.round_id.hex(),

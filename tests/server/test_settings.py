@@ -1,6 +1,5 @@
 """The server's folder, its keys and its settings file."""
 
-import json
 import stat
 
 import pytest
@@ -14,6 +13,13 @@ def home(tmp_path):
     return Home.create(tmp_path / "home")
 
 
+def write_key(home, secret):
+    path = home.keys("plan") / "private.pem"
+    path.write_bytes(secret)
+    path.chmod(0o600)
+    return path
+
+
 def test_create_makes_private_folders_and_open_finds_them(home):
     folders = [home.path, *(path for path in home.path.rglob("*") if path.is_dir())]
     assert len(folders) == 11
@@ -22,7 +28,7 @@ def test_create_makes_private_folders_and_open_finds_them(home):
 
 
 def test_create_leaves_what_is_there(home):
-    home.write_key("plan", "private.pem", b"secret")
+    write_key(home, b"secret")
     Home.create(home.path)
     assert home.read_key("plan", "private.pem") == b"secret"
 
@@ -40,17 +46,9 @@ def test_the_default_folder_follows_the_environment(monkeypatch, tmp_path):
     assert Home.default().path.name == "hushfold-home"
 
 
-def test_a_key_is_private_and_never_overwritten(home):
-    path = home.write_key("authority", "private.pem", b"first")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    with pytest.raises(ConfigurationError, match="already"):
-        home.write_key("authority", "private.pem", b"second")
-    assert home.read_key("authority", "private.pem") == b"first"
-
-
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
 def test_a_key_that_others_can_read_is_refused(home, mode):
-    home.write_key("plan", "private.pem", b"secret").chmod(mode)
+    write_key(home, b"secret").chmod(mode)
     with pytest.raises(ConfigurationError, match="chmod 600"):
         home.read_key("plan", "private.pem")
 
@@ -61,13 +59,10 @@ def test_a_missing_key_is_named(home):
 
 
 def test_publishing_replaces_the_file(home):
-    home.publish("services.json", b"old")
-    home.publish("services.json", Settings().services())
-    assert [path.name for path in home.public.iterdir()] == ["services.json"]
-    assert json.loads((home.public / "services.json").read_bytes()) == {
-        "api": "http://127.0.0.1:8470",
-        "authority": "http://127.0.0.1:8471",
-    }
+    home.publish("app.json", b"old")
+    home.publish("app.json", b"new")
+    assert [path.name for path in home.public.iterdir()] == ["app.json"]
+    assert (home.public / "app.json").read_bytes() == b"new"
 
 
 def load(home, text):
