@@ -51,11 +51,10 @@ def run(
 ) -> None:
     """Learn from a fleet of phones and release the model to them."""
     task = FleetTask(phones, phones // 5 if lost is None else lost, rounds)
-    rng = random.Random(seed)
-    people = people_for(task, texts, rng)
+    people = people_for(task, texts, random.Random(seed))
     narration = Narration(_out)
     try:
-        report = play(task, people, home, rng, narration)
+        report = play(task, people, home, seed, narration)
     except KeyboardInterrupt:
         narration.say("Stopped: the server and the phones are closed. The next run starts afresh.")
         raise typer.Exit(INTERRUPTED) from None

@@ -15,7 +15,7 @@ from .errors import DemoError
 from .phone import Phone, Stopped, Vanished
 from .server_process import Look
 
-LONGEST_PAUSE = 5.0  # seconds between two check-ins, whatever the server said: nobody watches for longer
+LONGEST_PAUSE = 2.0  # seconds between two check-ins, whatever the server said: nobody watches for longer
 FINISH_WITHIN = 10.0  # seconds for phones to end what they are at, when the task is done
 _LOSABLE = tuple(step for step in Step if step is not Step.CHECK_IN)
 
@@ -114,9 +114,8 @@ class Fleet:
                 self._tell(f"{phone.name} refuses: {outcome.reason}")
         elif outcome.kind is OutcomeKind.LEFT:
             self._tell(f"{phone.name} is left out of round {outcome.round_number}: {outcome.reason}")
-        pause = outcome.after or (LONGEST_PAUSE if outcome.kind is not OutcomeKind.CONTRIBUTED else 0.0)
         with self._changed:
-            self._changed.wait_for(lambda: self._over, min(pause, LONGEST_PAUSE))
+            self._changed.wait_for(lambda: self._over, min(outcome.after, LONGEST_PAUSE))
 
     def _stay_away(self, phone: Phone) -> None:
         """Offline until the server is past the round in which the phone disappeared."""

@@ -40,7 +40,7 @@ def people_for(task: FleetTask, texts: Path | None, rng: random.Random) -> list[
     return choose(read_people(texts) if texts else personas(), task.phones, rng, again=texts is None)
 
 
-def play(task: FleetTask, people: Sequence[Person], home: Path, rng: random.Random, narration: Narration) -> Report:
+def play(task: FleetTask, people: Sequence[Person], home: Path, seed: int, narration: Narration) -> Report:
     """Runs the whole demo in the folder `home`, which is cleared first; stops everything that it started.
 
     Raises DemoError, or UsageError for a folder that cannot be used.
@@ -69,7 +69,7 @@ def play(task: FleetTask, people: Sequence[Person], home: Path, rng: random.Rand
         narration.say(f"{len(phones)} phones have {typed} messages, each in an encrypted store of its own")
 
         training = threading.Semaphore(PROCESSORS)
-        fates = draw_fates(len(phones), task.lost, task.rounds, rng)
+        fates = draw_fates(len(phones), task.lost, task.rounds, random.Random(seed))
         for phone, phone_fates in zip(phones, fates, strict=True):
             phone.connect(service, POPULATION, phone_fates, training)
         with narration.working("Rounds"), Fleet(phones, stop, narration.say) as fleet:
@@ -85,7 +85,7 @@ def play(task: FleetTask, people: Sequence[Person], home: Path, rng: random.Rand
             for phone, version, first, last in zip(phones, versions, before, after, strict=True)
         ]
         report = Report.of(look, look.release, rows, manifest.files["weights"].size, narration.seconds)
-        report.write(space.report, task, dimension)
+        report.write(space.report, task, seed)
         return report
 
 

@@ -22,7 +22,6 @@ HushfoldError               message: what happened and why; advice: what to do
 +-- PrivacyError            the step would reveal more than this device allows; nothing was changed or sent
     +-- BudgetExhausted     more epsilon than the device's budget has left
     +-- ChargeConflict      a second, different contribution to a round that was charged already
-    +-- PlanRefused         a plan that asks for less protection than this device demands
 """
 
 from __future__ import annotations
@@ -141,7 +140,3 @@ class BudgetExhausted(PrivacyError):
 
 class ChargeConflict(PrivacyError):
     """A second, different contribution to a round that was charged already."""
-
-
-class PlanRefused(PrivacyError):
-    """A plan that asks for less protection than this device demands."""

@@ -128,6 +128,18 @@ class DeviceBudget:
         """Epsilon after one more contribution that costs `curve`."""
         return (self._total(population) + curve).epsilon(self.delta)
 
+    def require(self, population: str, curve: RdpCurve) -> RdpCurve:
+        """What is spent after one more contribution that costs `curve`. Raises BudgetExhausted past the limit."""
+        total = self._total(population) + curve
+        after = total.epsilon(self.delta)
+        if not after <= self.limit:
+            raise BudgetExhausted(
+                f"this contribution would bring epsilon to {after:.2f}, the limit of this device for population "
+                f"{population!r} is {self.limit:g}",
+                "Nothing more is sent for it; learning on the device goes on",
+            )
+        return total
+
     def charge(self, contribution: Contribution) -> None:
         """Write the contribution and the new total, both or neither. Call it before anything is sent.
 
@@ -149,14 +161,7 @@ class DeviceBudget:
                     "contribution, and a second one would reveal more than was accounted for",
                     "Stay out of this round",
                 )
-            total = self._total(contribution.population) + contribution.curve
-            after = total.epsilon(self.delta)
-            if not after <= self.limit:
-                raise BudgetExhausted(
-                    f"this contribution would bring epsilon to {after:.2f}, the limit of this device for population "
-                    f"{contribution.population!r} is {self.limit:g}",
-                    "Nothing more is sent for it; learning on the device goes on",
-                )
+            total = self.require(contribution.population, contribution.curve)
             self._store.execute(_INSERT, _row(contribution))
             self._store.execute("REPLACE INTO budget VALUES (?, ?)", (contribution.population, total.to_bytes()))
 

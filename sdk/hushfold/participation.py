@@ -20,7 +20,6 @@ from enum import StrEnum
 import numpy as np
 
 from hushfold_protocol.encoding import EncodingError, encode
-from hushfold_protocol.errors import PlanRefused as PlanBelowPolicy
 from hushfold_protocol.errors import ProtocolError, SignatureInvalid
 from hushfold_protocol.messages import (
     Certificate,
@@ -29,6 +28,7 @@ from hushfold_protocol.messages import (
     ComeBack,
     Consents,
     Delivery,
+    Ending,
     Invitation,
     Masked,
     Roster,
@@ -68,7 +68,8 @@ from .version import VERSION
 
 RETRIES = 20  # of one request to a server that does not answer: it may be restarting
 RETRY_AFTER = 1.0  # seconds
-UNREACHABLE_PAUSE = 60.0  # seconds until the next check-in where the server did not say
+PAUSE = 60.0  # seconds until the next check-in after a round, or where the server did not say
+LONG_PAUSE = 3600.0  # seconds; where the next check-in would most likely end like this one
 RENEWAL = 7 * 86_400.0  # seconds before its end that a certificate is renewed
 _CERTIFICATE = "certificate"
 _REFUSALS = (PrivacyError, ProtocolError, ReleaseRefused, RemoteProtocolError, EncodingError, TrainingDiverged)
@@ -185,18 +186,11 @@ class Participation:
             kind, reason = OutcomeKind.NOT_ELIGIBLE, str(error)
         except (RemoteRefused, MessagesDeleted) as error:
             kind, reason = OutcomeKind.LEFT, str(error)
-        except (
-            PrivacyError,
-            ProtocolError,
-            ReleaseRefused,
-            RemoteProtocolError,
-            EncodingError,
-            TrainingDiverged,
-        ) as error:
+        except _REFUSALS as error:
             kind, reason = OutcomeKind.REFUSED, str(error)
         finally:
             client.close()
-        after = UNREACHABLE_PAUSE if kind is OutcomeKind.COME_BACK else 0.0
+        after = LONG_PAUSE if kind in (OutcomeKind.REFUSED, OutcomeKind.NOT_ELIGIBLE) else PAUSE
         return Outcome(kind, reason, after, number, client.bytes_sent, client.bytes_received)
 
     # -------------------------------------------------------------- before the round
@@ -241,19 +235,15 @@ class Participation:
         try:
             plan = open_invitation(invitation, self._trusted_plan_key())
         except SignatureInvalid:
-            self._plan_key = None  # it may have been replaced
+            self._channel.refresh()  # the key may have been replaced
+            self._plan_key = None
             plan = open_invitation(invitation, self._trusted_plan_key())
         if plan.population != self._population:
             raise RemoteProtocolError(f"invited by population {plan.population!r}, not {self._population!r}")
         if plan.expires <= self._device.clock.now():
             raise RemoteRefused("the plan has expired", "Check in again")
         curve = self._device.policy.check(plan)
-        budget = self._device.budget
-        after = budget.would_spend(plan.population, curve)
-        if not after <= budget.limit:
-            raise PlanBelowPolicy(
-                f"the round would bring this device's epsilon to {after:.2f}, its limit is {budget.limit:g}"
-            )
+        self._device.budget.require(plan.population, curve)
         manifest = self._device.files.manifest
         part = manifest.parts.get(plan.model.part)
         if plan.model.name != manifest.name or part is None or part.size != plan.update.dimension:
@@ -324,7 +314,7 @@ class Participation:
         self._progress(Step.JOIN)
         address = f"/v1/rounds/{plan.round_id.hex()}"
         self._patiently(lambda: client.post(f"{address}/join", session.join, Wait))
-        cohort = 0
+        cohort, uploaded = 0, False
         while True:
             message = self._patiently(
                 lambda: client.get(f"{address}/next?device={self._id.hex()}", Wait, Closed, *_STEPS)
@@ -333,7 +323,7 @@ class Participation:
                 case Wait():
                     clock.wait(message.after_ms / 1000)
                     continue
-                case Closed(reason=""):
+                case Closed(ending=Ending.SUMMED) if uploaded:
                     return OutcomeKind.CONTRIBUTED, ""
                 case Closed():
                     return OutcomeKind.LEFT, message.reason
@@ -347,6 +337,7 @@ class Participation:
             sealed = seal(self._key, answer)
             self._patiently(lambda: client.post(f"{address}/messages?device={self._id.hex()}", sealed, Wait))  # noqa: B023
             if isinstance(answer, Masked):
+                uploaded = True
                 self._device.budget.advance(plan.round_id, ContributionState.SENT)
             elif isinstance(answer, Unmask):
                 self._device.budget.advance(plan.round_id, ContributionState.MAYBE_OPENED)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Annotated
 
 from .errors import WireError
@@ -180,9 +181,18 @@ class Wait(Message, type_code=40):
 
 @dataclass(frozen=True, slots=True)
 class Closed(Message, type_code=41):
-    """The round has ended for this device. An empty reason means that the sum was formed."""
+    """The round has ended for this device."""
 
-    reason: Annotated[str, Text(500)]
+    ending: Annotated[int, UInt(1)]  # an Ending
+    reason: Annotated[str, Text(500)]  # for a person; empty where the sum was formed
+
+
+class Ending(IntEnum):
+    """How a round ended for one device."""
+
+    SUMMED = 1  # its update is in the sum
+    LEFT_OUT = 2  # the round goes on, or ended, without it
+    ABORTED = 3  # there is no sum
 
 
 def to_bitmap(members: Iterable[int], size: int) -> bytes:

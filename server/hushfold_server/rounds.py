@@ -27,6 +27,7 @@ from hushfold_protocol.messages import (
     Closed,
     ComeBack,
     Consent,
+    Ending,
     Invitation,
     Join,
     Masked,
@@ -48,6 +49,7 @@ from .database import (
     TaskStatus,
     invitations,
     move,
+    participations,
     round_messages,
     rounds,
     sums,
@@ -200,7 +202,7 @@ class Rounds:
     def next_message(self, round_id: str, device: bytes) -> Message:
         """What the server has for this device now. Raises NotFound for an unknown round."""
         with self._lock:
-            ended = self._ended(round_id)
+            ended = self._ended(round_id, device)
             if ended is not None:
                 return ended
             live = self._find(round_id)
@@ -209,7 +211,7 @@ class Rounds:
             try:
                 index = self._index(live, device)
             except Refused as error:
-                return Closed(str(error))
+                return Closed(Ending.LEFT_OUT, str(error))
             if live.answered(index):
                 return Wait(WAIT_MS)
             match live.stage:
@@ -222,7 +224,7 @@ class Rounds:
                 case secagg.Unmasking() as stage if index in stage.signatures:
                     return stage.announcement()
                 case _:
-                    return Closed("this device was too late for a step of the session")
+                    return Closed(Ending.LEFT_OUT, "this device was too late for a step of the session")
 
     # -------------------------------------------------------------- what time and the operator do
 
@@ -367,16 +369,25 @@ class Rounds:
         step = load_task(row.spec).schedule.step_seconds
         return _Live(plan, row.phase, row.deadline, step, stage, total)
 
-    def _ended(self, round_id: str) -> Closed | None:
+    def _ended(self, round_id: str, device: bytes) -> Closed | None:
         with self._database.read() as connection:
             row = connection.execute(
                 select(rounds.c.phase, rounds.c.reason).where(rounds.c.id == round_id)
             ).one_or_none()
+            took_part = connection.scalar(
+                select(participations.c.device).where(
+                    participations.c.round == round_id, participations.c.device == device.hex()
+                )
+            )
         if row is None:
             raise NotFound(f"there is no round {round_id}", "Check in again")
         if row.phase in LIVE_PHASES:
             return None
-        return Closed(row.reason[:250] if row.phase is Phase.ABORTED else "")
+        if row.phase is Phase.ABORTED:
+            return Closed(Ending.ABORTED, _cut(row.reason))
+        if took_part is None:
+            return Closed(Ending.LEFT_OUT, "the sum was formed without this device")
+        return Closed(Ending.SUMMED, "")
 
     def _keep(self, connection: Connection, live: _Live, name: str, device: str, content: bytes, body: bytes) -> None:
         """A row for an accepted message, if it is not a repeat."""
@@ -430,6 +441,11 @@ class Rounds:
         )
         pace = [load_task(spec).schedule.come_back_seconds for spec in specs]
         return min(int(1000 * max(pace, default=900.0)), 0xFFFFFFFF)
+
+
+def _cut(reason: str) -> str:
+    """As much of a reason as a message takes, in bytes."""
+    return reason.encode()[:500].decode(errors="ignore")
 
 
 def _count(stage: secagg.Stage) -> int:

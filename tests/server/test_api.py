@@ -95,7 +95,7 @@ def test_a_round_over_http(api):
     total, contributors = api.whole_round()
     np.testing.assert_array_equal(total, api.cohort.expected(()))
     assert contributors == 6
-    assert decode_any(api.next(0).content, messages.Closed) == messages.Closed("")
+    assert decode_any(api.next(0).content, messages.Closed) == messages.Closed(messages.Ending.SUMMED, "")
 
 
 def check_in(api, number=0, **changes):

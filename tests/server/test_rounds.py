@@ -91,7 +91,7 @@ def test_a_round_whose_server_is_stopped_after_every_message(server):
     assert len(server.rows(charges)) == 1
     assert len(server.rows(participations)) == 8
     assert server.rows(round_messages) == []
-    assert server.rounds.next_message(server.id, server.device(0)) == messages.Closed("")
+    assert server.rounds.next_message(server.id, server.device(0)) == messages.Closed(messages.Ending.SUMMED, "")
 
 
 @pytest.mark.parametrize("crashing", [False, True])
@@ -106,6 +106,9 @@ def test_devices_lost_at_every_stage(server, crashing):
     assert server.row().phase == Phase.SUMMED
     (stored,) = server.rows(sums)
     np.testing.assert_array_equal(np.frombuffer(stored.total, "<u4"), server.cohort.expected({0, 1}))
+    endings = [server.rounds.next_message(server.id, server.device(number)).ending for number in (0, 1, 2, 3)]
+    assert endings == [messages.Ending.LEFT_OUT] * 2 + [messages.Ending.SUMMED] * 2
+    assert server.rounds.next_message(server.id, bytes(16)).ending == messages.Ending.LEFT_OUT
     assert server.row().sharers == 7
     assert server.row().survivors == 6
 
@@ -129,7 +132,9 @@ def test_too_few_devices_abort_and_nothing_is_opened(server, step):
     assert server.rows(round_messages) == []
     # Only where shares were already asked for is the budget spent.
     assert len(server.rows(charges)) == (1 if step == 4 else 0)
-    assert server.rounds.next_message(server.id, server.device(0)) == messages.Closed(row.reason)
+    assert server.rounds.next_message(server.id, server.device(0)) == messages.Closed(
+        messages.Ending.ABORTED, row.reason
+    )
 
 
 def test_time_in_which_the_server_was_away_does_not_count(server):
