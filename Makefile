@@ -7,7 +7,7 @@ BIN := .venv/bin
 DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo phones test test-fast lint format models clean
+.PHONY: help setup demo test test-fast lint format models clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -28,10 +28,8 @@ N ?= 24
 DEMO_OPTIONS = --phones $(N) $(if $(LOST),--lost $(LOST)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) \
 	$(if $(TEXTS),--texts $(TEXTS))
 
-demo: setup  ## the main job: phones learn, a secure sum is formed, the next model is published and adopted
+demo: setup  ## the main job, from typing to the adopted release (N=60 LOST=10 ROUNDS=4 TEXTS=people.jsonl.gz)
 	@$(BIN)/hushfold-demo run $(DEMO_OPTIONS)
-
-phones: demo  ## the same; sizes by N=60 LOST=10 ROUNDS=4, other people's texts by TEXTS=file.jsonl.gz
 
 models: setup  ## train the base model on public text (DATA=folder with text/*-public.jsonl.gz) and build its artifacts
 	HUSHFOLD_DATA=$(DATA) $(BIN)/hushfold-models train
