@@ -9,9 +9,9 @@ HushfoldError               message: what happened and why; advice: what to do
 +-- KeyUnavailable          the place that keeps the store's key has none to give
 +-- ConditionsLost          idle, power or network went away; try again when they are back
 +-- ModelError              a model's files or its runtime
-|   +-- TrainingDiverged    (training) the update became useless and was discarded
-+-- NotEligible             (training) too little to learn from
-+-- MessagesDeleted         (training) the user deleted what a session was learning from
+|   +-- TrainingDiverged    an update became useless and was discarded
++-- NotEligible             too little to learn from
++-- MessagesDeleted         the user deleted what a session was learning from
 +-- UpdateError             a release could not be had; the active model stays
 |   +-- ReleaseRefused      it was offered and failed verification
 |   +-- ReleaseUnavailable  it could not be fetched
@@ -82,6 +82,18 @@ class ConditionsLost(HushfoldError):
 
 class ModelError(HushfoldError):
     """A model's files are missing or damaged, or its runtime failed."""
+
+
+class TrainingDiverged(ModelError):
+    """The loss or the weights became infinite or NaN. The update is discarded; the served model is as it was."""
+
+
+class NotEligible(HushfoldError):
+    """This device has too little to learn from. Decided here, and for nobody else to know."""
+
+
+class MessagesDeleted(HushfoldError):
+    """The user deleted messages that a running session had learned from. Its work is discarded with them."""
 
 
 class UpdateError(HushfoldError):

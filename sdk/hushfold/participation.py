@@ -19,7 +19,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from hushfold_protocol.encoding import EncodingError, encode
+from hushfold_protocol.encoding import encode
 from hushfold_protocol.errors import ProtocolError, SignatureInvalid
 from hushfold_protocol.messages import (
     Certificate,
@@ -50,11 +50,14 @@ from hushfold_protocol.wire import Message
 from .device import Device
 from .errors import (
     ConditionsLost,
+    MessagesDeleted,
+    NotEligible,
     PrivacyError,
     ReleaseRefused,
     ReleaseUnavailable,
     RemoteProtocolError,
     RemoteRefused,
+    TrainingDiverged,
     Unreachable,
 )
 from .keys import device_key
@@ -62,7 +65,7 @@ from .ledger import Contribution, ContributionState
 from .model import Vector
 from .releases import Installation
 from .service import Client, Service
-from .training import FinishedUpdate, MessagesDeleted, NotEligible, TrainingDiverged, TrainingTask
+from .training import FinishedUpdate, TrainingTask
 from .updates import ReleaseChannel
 from .version import VERSION
 
@@ -72,7 +75,7 @@ PAUSE = 60.0  # seconds until the next check-in after a round, or where the serv
 LONG_PAUSE = 3600.0  # seconds; where the next check-in would most likely end like this one
 RENEWAL = 7 * 86_400.0  # seconds before its end that a certificate is renewed
 _CERTIFICATE = "certificate"
-_REFUSALS = (PrivacyError, ProtocolError, ReleaseRefused, RemoteProtocolError, EncodingError, TrainingDiverged)
+_REFUSALS = (PrivacyError, ProtocolError, ReleaseRefused, RemoteProtocolError, TrainingDiverged)
 
 
 class Step(StrEnum):

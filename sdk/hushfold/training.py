@@ -21,24 +21,12 @@ from hushfold_protocol.plan import Plan, TrainingParameters
 
 from .clock import Clock
 from .conditions import Gate
-from .errors import ConditionsLost, HushfoldError, ModelError, StoreError
+from .errors import ConditionsLost, MessagesDeleted, ModelError, NotEligible, StoreError, TrainingDiverged
 from .model import TrainingModel, Vector
 from .store import Checkpoint, Message, SessionState, Store
 
 CHECKPOINT_STEPS = 25  # steps between checkpoints: what a killed process loses at most
 _MESSAGE_ID_BYTES = 8
-
-
-class NotEligible(HushfoldError):
-    """This device has too little to learn from. Decided here, and for nobody else to know."""
-
-
-class TrainingDiverged(ModelError):
-    """The loss or the weights became infinite or NaN. The update is discarded; the served model is as it was."""
-
-
-class MessagesDeleted(HushfoldError):
-    """The user deleted messages that a running session had learned from. Its work is discarded with them."""
 
 
 class Progress(NamedTuple):

@@ -30,6 +30,7 @@ from typing import Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from .errors import EncodingError, RoundingFailed
 from .packing import MAX_BITS, MIN_BITS
 from .randomness import RandomBytes, system_randomness
 from .rotation import padded_size, rotate, unrotate
@@ -45,14 +46,6 @@ WRAP_PROBABILITY = 2.0**-40  # of one coordinate of one sum
 _MAX_GRID_NORM = float(1 << 30)  # keeps the integers in int32 and their squared norm in int64
 _LARGEST_FLOAT = float(np.finfo(np.float32).max)
 _CHUNK = 1 << 16  # values at a time where a wider temporary is needed
-
-
-class EncodingError(ValueError):
-    """Parameters or a vector that cannot be encoded or decoded."""
-
-
-class RoundingFailed(EncodingError):
-    """Every stochastic rounding exceeded the norm bound. The device sits this round out; nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Annotated
 
 from .encoding import EncodingParameters
-from .errors import PlanRefused
+from .errors import EncodingError, PlanRefused
 from .privacy import RdpCurve, round_curve
 from .wire import Fixed, Float64, Int64, Message, Record, Struct, Text, UInt
 
@@ -58,7 +58,7 @@ class UpdateParameters(Struct):
     beta: Annotated[float, Float64()]  # failure probability of one stochastic rounding
 
     def encoding(self) -> EncodingParameters:
-        """The parameters as the encoder takes them. Raises ValueError if they make no sense."""
+        """The parameters as the encoder takes them. Raises EncodingError if they make no sense."""
         return EncodingParameters(
             dimension=self.dimension,
             clip_norm=self.clip_norm,
@@ -145,7 +145,7 @@ class DevicePolicy:
         cohort, training = plan.cohort, plan.training
         try:
             encoding = plan.update.encoding()
-        except ValueError as error:
+        except EncodingError as error:
             raise PlanRefused(f"the update parameters make no sense: {error}") from None
         demands = (
             (

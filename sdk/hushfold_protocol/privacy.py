@@ -16,7 +16,8 @@ import struct
 from dataclasses import dataclass
 from typing import Self
 
-from .encoding import DEFAULT_BETA, EncodingError, EncodingParameters
+from .encoding import DEFAULT_BETA, EncodingParameters
+from .errors import EncodingError
 
 # Renyi orders. The high ones serve very small epsilons, of a few hundredths and less.
 ORDERS: tuple[int, ...] = (

@@ -13,10 +13,9 @@ limits how many devices enrol: enough for one machine and for simulated fleets, 
 
 from __future__ import annotations
 
-import argparse
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ from starlette.concurrency import run_in_threadpool
 from hushfold_protocol.messages import Certificate, EnrolRequest
 from hushfold_protocol.signing import device_id, issue_certificate, verify_enrolment
 
-from . import serving, web
+from . import web
 from .keys import authority_key
 from .settings import Home, Settings
 
@@ -171,18 +170,3 @@ def _busy(per_hour: int, seconds: float) -> web.Problem:
         "Try again after the time in Retry-After",
         retry_after=seconds,
     )
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """`python -m hushfold_server.authority --home DIR`."""
-    parser = argparse.ArgumentParser(prog="python -m hushfold_server.authority")
-    parser.add_argument("--home", required=True)
-    parser.add_argument("--port", help="instead of the one in server.toml")
-    parser.add_argument("--fd", help="a listening socket that the parent opened")
-    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
-    options = [word for name, value in given.items() for word in (f"--{name}", value)]
-    serving.main(["hushfold_server.authority:create_app", "--name", "authority", *options])
-
-
-if __name__ == "__main__":
-    main()

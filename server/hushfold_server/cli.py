@@ -23,7 +23,7 @@ from . import keys, operations
 from .database import Database
 from .errors import ConfigurationError, ServerError
 from .operations import ReleaseOverview, TaskOverview
-from .process import REFUSED, stop_on_signals, with_ports
+from .process import REFUSED, stop_on_signals
 from .settings import HOME_VARIABLE, Home, Settings
 
 BIND_AGAIN_FOR = 3.0  # seconds; children of a killed server may hold its ports for a moment
@@ -79,13 +79,13 @@ def up(
         if killed:
             _say("The last server here was killed; this one goes on where it was.")
         _create(folder.path)
-        settings = with_ports(Settings.load(folder), port, authority_port)
+        settings = Settings.load(folder).with_ports(port, authority_port)
         patience = BIND_AGAIN_FOR if killed else 0.0
         api = stack.enter_context(closing(_listen(settings.host, settings.api_port, "device API", patience)))
         authority = stack.enter_context(
             closing(_listen(settings.host, settings.authority_port, "enrolment authority", patience))
         )
-        settings = with_ports(settings, api.getsockname()[1], authority.getsockname()[1])
+        settings = settings.with_ports(api.getsockname()[1], authority.getsockname()[1])
         children = server_children(folder, api, authority, models)
         supervisor = Supervisor(folder, children, tell=_say, wait=stop.wait)
         _say(f"Starting {', '.join(child.name for child in children)} ...")

@@ -10,8 +10,8 @@ ServerError                 message: what happened and why; advice: what to do a
 +-- PrivacyError            a step that would break the promise made to the devices; nothing was changed
 |   +-- BudgetSpent         more epsilon than the task may spend
 |   +-- AccountantMismatch  two accountants disagree about the same curve
-|   +-- InsecureSlot        (learner.process) a process would have devices send more than the encoded update
-+-- LearningDiverged        (learner.learning) a step led to values that are not finite
+|   +-- InsecureSlot        (learning.federated_averaging) a process would have devices send more than their update
++-- LearningDiverged        (learning.task) a step led to values that are not finite
 """
 
 from __future__ import annotations

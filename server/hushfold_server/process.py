@@ -28,7 +28,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from hushfold_protocol.errors import ProtocolError
 
 from .errors import ServerError
-from .settings import Home, Settings
+from .settings import Home
 
 READY_FILE = "HUSHFOLD_READY_FILE"
 REFUSED = 2  # exit status: a mistake that a person has to mend
@@ -80,12 +80,6 @@ def describe(error: BaseException) -> list[str]:
         ]
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return lines
-
-
-def with_ports(settings: Settings, api: int | None, authority: int | None) -> Settings:
-    """The settings with other ports, where given: a process listens where the supervisor says."""
-    given = {"api_port": api, "authority_port": authority}
-    return settings.model_copy(update={name: port for name, port in given.items() if port is not None})
 
 
 def announce_ready() -> None:

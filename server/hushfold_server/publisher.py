@@ -37,7 +37,7 @@ from .database import Database, Phase, ReleaseStatus, move, releases, rounds, ta
 from .errors import ConfigurationError, Corrupt, NotFound
 from .objects import ObjectStore
 from .operations import withdraw
-from .process import announce_ready, refusing, start_logging, stop_on_signals, with_ports
+from .process import announce_ready, refusing, start_logging, stop_on_signals
 from .releases import ReleaseRepository, Target
 from .settings import Home, Settings
 
@@ -297,7 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stop = stop_on_signals()
     with refusing():
         home = Home.open(options.home)
-        settings = with_ports(Settings.load(home), options.port, options.authority_port)
+        settings = Settings.load(home).with_ports(options.port, options.authority_port)
         start_logging(home, "publisher", settings.log_level)
         with closing(Database(home.database)) as database:
             Publisher(home, database, settings, options.models or shipped_models(), time.time).run(stop.wait)

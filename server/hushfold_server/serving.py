@@ -1,4 +1,4 @@
-"""A web service as a process: `python -m hushfold_server.serving MODULE:FACTORY --home DIR`.
+"""A web service as a process: `python -m hushfold_server.serving MODULE:FACTORY --name NAME --home DIR`.
 
 FACTORY takes a Home and gives the application. The listening socket is made here, or was made by the supervisor and
 comes as a file descriptor (`--fd`): it then outlives a crash of this process, and devices that connect meanwhile wait
@@ -99,13 +99,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line: reads settings, opens the socket, serves."""
     parser = argparse.ArgumentParser(prog="python -m hushfold_server.serving")
     parser.add_argument("app", metavar="MODULE:FACTORY")
-    parser.add_argument("--home", type=Path, default=None)
-    parser.add_argument("--name", choices=("api", "authority"), default="api", help="which port, which log")
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--name", choices=("api", "authority"), required=True, help="which port, which log")
     parser.add_argument("--port", type=int, default=None, help="instead of the one in server.toml")
     parser.add_argument("--fd", type=int, default=None, help="a listening socket that the parent opened")
     options = parser.parse_args(arguments)
     with refusing():
-        home = Home.open(options.home or Home.default().path)
+        home = Home.open(options.home)
         settings = Settings.load(home)
         start_logging(home, options.name, settings.log_level)
         if options.fd is not None:

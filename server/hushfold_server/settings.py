@@ -184,6 +184,11 @@ class Settings(TomlTable):
                 "\n".join((f"{home.settings_file} has faults:", *(f"  - {fault}" for fault in faults.sentences)))
             ) from None
 
+    def with_ports(self, api: int | None, authority: int | None) -> Self:
+        """These settings with other ports, where given: a process listens where the supervisor says."""
+        given = {"api_port": api, "authority_port": authority}
+        return self.model_copy(update={name: port for name, port in given.items() if port is not None})
+
     @model_validator(mode="after")
     def _devices_are_reached_over_tls(self) -> Self:
         if (self.tls_certificate is None) != (self.tls_key is None):

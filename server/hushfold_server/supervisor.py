@@ -240,15 +240,19 @@ def server_children(
     def python(module: str, *options: str) -> tuple[str, ...]:
         return (sys.executable, "-m", f"hushfold_server.{module}", *options, "--home", str(home.path))
 
+    def service(name: str, listener: socket.socket) -> Child:
+        descriptor = listener.fileno()
+        options = (f"hushfold_server.{name}:create_app", "--name", name, "--fd", str(descriptor))
+        return Child(name, python("serving", *options), inherits=(descriptor,))
+
     api_port, authority_port = (str(listener.getsockname()[1]) for listener in (api, authority))
-    api_fd, authority_fd = api.fileno(), authority.fileno()
     addresses = ("--port", api_port, "--authority-port", authority_port)
     base = ("--models", str(models)) if models else ()
     return (
-        Child("authority", python("authority", "--fd", str(authority_fd)), inherits=(authority_fd,)),
+        service("authority", authority),
         Child("publisher", python("publisher", *addresses, *base)),
-        Child("api", python("serving", "hushfold_server.api:create_app", "--fd", str(api_fd)), inherits=(api_fd,)),
-        Child("learner", python("learner.worker", *base)),
+        service("api", api),
+        Child("learner", python("learner", *base)),
     )
 
 

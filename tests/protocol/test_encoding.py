@@ -13,15 +13,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from hushfold_protocol import encoding
-from hushfold_protocol.encoding import (
-    EncodingError,
-    EncodingParameters,
-    RoundingFailed,
-    choose_scale,
-    decode_sum,
-    encode,
-    quantise,
-)
+from hushfold_protocol.encoding import EncodingParameters, choose_scale, decode_sum, encode, quantise
+from hushfold_protocol.errors import EncodingError, RoundingFailed
 from hushfold_protocol.randomness import AesCtrStream
 from hushfold_protocol.rotation import rotate
 

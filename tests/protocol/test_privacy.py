@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
-from hushfold_protocol.encoding import EncodingError, EncodingParameters
+from hushfold_protocol.encoding import EncodingParameters
+from hushfold_protocol.errors import EncodingError
 from hushfold_protocol.privacy import ORDERS, RdpCurve, calibrate, round_curve, skellam_rdp
 
 COHORT: dict[str, Any] = {

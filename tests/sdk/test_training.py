@@ -11,18 +11,11 @@ import pytest
 from hushfold.clock import ManualClock
 from hushfold.conditions import Conditions, Gate, Reason, Requirements, SimulatedConditions
 from hushfold.device import bundled_model
-from hushfold.errors import ConditionsLost, ModelError
+from hushfold.errors import ConditionsLost, MessagesDeleted, ModelError, NotEligible, TrainingDiverged
 from hushfold.keyboard import Keyboard
 from hushfold.model import TrainingModel
 from hushfold.store import SessionState, Store
-from hushfold.training import (
-    MessagesDeleted,
-    NotEligible,
-    Progress,
-    TrainingDiverged,
-    TrainingSession,
-    TrainingTask,
-)
+from hushfold.training import Progress, TrainingSession, TrainingTask
 from hushfold_format import ModelFiles, batches, message_ids
 from hushfold_protocol.plan import TrainingParameters
 

@@ -21,9 +21,9 @@ import tensorflow_federated as tff
 from hushfold_format import FIRST_WORD, Batch
 from hushfold_models.config import SMALL, initial_vector, layout
 from hushfold_protocol.encoding import EncodingParameters
-from hushfold_server.learner.in_process import InProcess, leaf_types
-from hushfold_server.learner.learning import Learning, LearningState
-from hushfold_server.learner.process import Adam, ServerOptimizer, Sgd
+from hushfold_server.learning.federated_averaging import Adam, ServerOptimizer, Sgd
+from hushfold_server.learning.in_process import InProcess, leaf_types
+from hushfold_server.learning.task import Learning, LearningState
 
 PARTS = ("whole", "adapter")
 CLIENT_LEARNING_RATE = 0.5

@@ -157,7 +157,8 @@ def test_it_does_not_start_without_its_key(home):
 )
 def test_what_it_cannot_start_with_is_said_in_a_sentence(home, settings, said):
     home.settings_file.write_text(settings)
-    command = [sys.executable, "-m", "hushfold_server.authority", "--home", str(home.path)]
+    service = ("hushfold_server.authority:create_app", "--name", "authority")
+    command = [sys.executable, "-m", "hushfold_server.serving", *service, "--home", str(home.path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")

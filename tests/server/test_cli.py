@@ -284,7 +284,9 @@ def test_up_serves_survives_crashes_and_stops(tmp_path, models):
             assert (status, out) == (2, "")
             assert f"running already, process {up.process.pid}" in err
         # The port of a crashed child stays open: a device that asks meanwhile waits for the next one.
-        (authority,) = (child for child in children_of(up.process) if "hushfold_server.authority" in child.cmdline())
+        (authority,) = (
+            child for child in children_of(up.process) if "hushfold_server.authority:create_app" in child.cmdline()
+        )
         authority.kill()
         assert get(app["authority_url"] + "/v1/key") == {"public_key": app["authority_key"]}
         assert "authority was killed by SIGKILL" in up.until("authority works again")

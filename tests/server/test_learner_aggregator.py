@@ -16,8 +16,8 @@ import tensorflow_federated as tff
 from hushfold_protocol.encoding import EncodingParameters, decode_sum, encode, quantise
 from hushfold_protocol.plan import MAX_COHORT
 from hushfold_protocol.rotation import unrotate
-from hushfold_server.learner.aggregator import COUNT_MODULUS, Rounding, build_aggregator
-from hushfold_server.learner.in_process import InProcess
+from hushfold_server.learning.aggregator import COUNT_MODULUS, Rounding, build_aggregator
+from hushfold_server.learning.in_process import InProcess
 
 pytestmark = [pytest.mark.tff, pytest.mark.slow]
 

@@ -15,8 +15,8 @@ import tensorflow_federated as tff
 from learning_fixtures import CLIENT_LEARNING_RATE, OPTIMIZERS, base_vector, encoding
 
 from hushfold_models.config import SMALL
-from hushfold_server.learner.in_process import InProcess, leaf_types
-from hushfold_server.learner.learning import Learning
+from hushfold_server.learning.in_process import InProcess, leaf_types
+from hushfold_server.learning.task import Learning
 
 pytestmark = pytest.mark.tff
 

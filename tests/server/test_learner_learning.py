@@ -29,8 +29,8 @@ from learning_fixtures import (
 from hushfold_models.config import SMALL, layout
 from hushfold_protocol.encoding import decode_sum
 from hushfold_server.errors import Corrupt, StateError
-from hushfold_server.learner.learning import Learning, LearningDiverged, LearningState
-from hushfold_server.learner.process import Sgd
+from hushfold_server.learning.federated_averaging import Sgd
+from hushfold_server.learning.task import Learning, LearningDiverged, LearningState
 
 pytestmark = [pytest.mark.tff, pytest.mark.slow]
 

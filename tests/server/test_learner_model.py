@@ -13,7 +13,7 @@ from learning_fixtures import PARTS, base_vector, client_batches
 from hushfold_models.config import SMALL, layout, parameter_shapes
 from hushfold_models.export import split
 from hushfold_models.next_word import logits, masked_loss
-from hushfold_server.learner.model import functional_model
+from hushfold_server.learning.model import functional_model
 
 pytestmark = pytest.mark.tff
 

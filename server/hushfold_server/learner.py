@@ -31,8 +31,8 @@ from hushfold_models.config import NextWordConfig
 from hushfold_protocol.plan import ModelReference
 from hushfold_protocol.signing import sign_plan
 
-from .. import keys
-from ..database import (
+from . import keys
+from .database import (
     LIVE_PHASES,
     Database,
     Phase,
@@ -45,16 +45,16 @@ from ..database import (
     sums,
     tasks,
 )
-from ..errors import BudgetSpent, ConfigurationError, NotFound, ServerError
-from ..objects import ObjectStore
-from ..planning import encoding_for, make_plan
-from ..privacy_ledger import PrivacyLedger
-from ..process import announce_ready, describe, refusing, start_logging, stop_on_signals
-from ..publisher import shipped_models
-from ..settings import Home, Settings
-from ..tasks import TaskSpec, load_task
-from .learning import Learning, LearningState
-from .process import Adam, ServerOptimizer, Sgd
+from .errors import BudgetSpent, ConfigurationError, NotFound, ServerError
+from .learning.federated_averaging import Adam, ServerOptimizer, Sgd
+from .learning.task import Learning, LearningState
+from .objects import ObjectStore
+from .planning import encoding_for, make_plan
+from .privacy_ledger import PrivacyLedger
+from .process import announce_ready, describe, refusing, start_logging, stop_on_signals
+from .publisher import shipped_models
+from .settings import Home, Settings
+from .tasks import TaskSpec, load_task
 
 TURN = 0.2  # seconds between two looks at the database
 _CLIENT_BATCH_FIELDS = ("batch", "time")
@@ -63,7 +63,7 @@ log = structlog.get_logger()
 Vector = npt.NDArray[np.float32]
 
 
-class Worker:
+class Learner:
     """One home's learner. `models` is a folder of shipped models; `now` gives unix seconds."""
 
     def __init__(self, home: Home, database: Database, models: Path, now: Callable[[], float]) -> None:
@@ -325,8 +325,8 @@ def _next_version(base: str, taken: set[str]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """`python -m hushfold_server.learner.worker --home DIR`."""
-    parser = argparse.ArgumentParser(prog="python -m hushfold_server.learner.worker")
+    """`python -m hushfold_server.learner --home DIR`."""
+    parser = argparse.ArgumentParser(prog="python -m hushfold_server.learner")
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--models", type=Path, default=None, help="a folder of models; default: the installed ones")
     options = parser.parse_args(arguments)
@@ -335,7 +335,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         home = Home.open(options.home)
         start_logging(home, "learner", Settings.load(home).log_level)
         with closing(Database(home.database)) as database:
-            Worker(home, database, options.models or shipped_models(), time.time).run(stop.wait)
+            Learner(home, database, options.models or shipped_models(), time.time).run(stop.wait)
 
 
 if __name__ == "__main__":

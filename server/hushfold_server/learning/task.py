@@ -29,9 +29,9 @@ from hushfold_protocol.encoding import EncodingParameters
 
 from ..errors import Corrupt, ServerError, StateError
 from .aggregator import COUNT_MODULUS, Rounding, build_aggregator
+from .federated_averaging import ServerOptimizer, assert_only_secure_slots, build_process, compile_process
 from .in_process import Array, InProcess, Tree
 from .model import functional_model
-from .process import ServerOptimizer, assert_only_secure_slots, build_process, compile_process
 
 FORMAT = "hushfold-learning-state/1"
 

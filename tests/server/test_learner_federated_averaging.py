@@ -17,9 +17,8 @@ import tensorflow_federated as tff
 
 from hushfold_protocol.encoding import EncodingParameters
 from hushfold_server.errors import PrivacyError
-from hushfold_server.learner.aggregator import build_aggregator
-from hushfold_server.learner.in_process import leaf_types
-from hushfold_server.learner.process import (
+from hushfold_server.learning.aggregator import build_aggregator
+from hushfold_server.learning.federated_averaging import (
     InsecureSlot,
     MapReduceForm,
     Sgd,
@@ -27,6 +26,7 @@ from hushfold_server.learner.process import (
     build_process,
     compile_process,
 )
+from hushfold_server.learning.in_process import leaf_types
 
 pytestmark = [pytest.mark.tff, pytest.mark.slow]
 
