@@ -85,7 +85,10 @@ class ServerProcess:
             raise DemoError("the Hushfold server is not installed beside this demo", "Run `make setup`")
         with self._space.server_output.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603  # our own command
-                [*_COMMAND, "up", "--home", str(self._space.server), "--port", "0", "--authority-port", "0"],
+                [
+                    *(*_COMMAND, "up", "--home", str(self._space.server), "--port", "0", "--authority-port", "0"),
+                    *("--parent", str(os.getpid())),  # if this process is killed, the server stops too
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import socket
 import sys
 import time
@@ -22,6 +23,7 @@ from sqlalchemy.exc import DatabaseError
 from . import keys, operations
 from .database import Database
 from .errors import ConfigurationError, ServerError
+from .launcher import end_with
 from .operations import ReleaseOverview, TaskOverview
 from .process import REFUSED, stop_on_signals
 from .settings import HOME_VARIABLE, Home, Settings
@@ -67,12 +69,17 @@ def up(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Of the device API.")] = None,
     authority_port: Annotated[int | None, typer.Option(min=0, max=65535, help="Of the enrolment authority.")] = None,
     models: ModelsOption = None,
+    parent: Annotated[
+        int | None, typer.Option(help="Stop when this process ends; the one that starts the server (Linux).")
+    ] = None,
 ) -> None:
     """Run the server until Ctrl-C; the folder is set up on the first start."""
     # These import the web server, which no other command needs.
     from .supervisor import Supervisor, server_children, single_instance
 
     stop = stop_on_signals()
+    if parent is not None:
+        end_with(parent, signal.SIGTERM)
     folder = Home.create(home or Home.default().path)
     with ExitStack() as stack:
         killed = stack.enter_context(single_instance(folder))

@@ -13,12 +13,17 @@ import sys
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def main(parent: int, command: list[str]) -> None:
-    """Does not return."""
+def end_with(parent: int, how: signal.Signals) -> None:
+    """Has the system send `how` to this process when its parent ends. Raises SystemExit if that has happened."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, how)
         if os.getppid() != parent:  # it died before the call
             sys.exit(1)
+
+
+def main(parent: int, command: list[str]) -> None:
+    """Does not return."""
+    end_with(parent, signal.SIGKILL)
     os.execvp(command[0], command)  # noqa: S606  # the supervisor's own commands
 
 

@@ -1,7 +1,9 @@
 """Tests of what the demo reads from the server, and of a server that does not start."""
 
+import fcntl
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -108,3 +110,37 @@ def test_commands_go_to_the_runs_own_folder(tmp_path, monkeypatch):
         told = subprocess.run([*server_process._COMMAND, "x"], capture_output=True, check=True).stdout
         assert b'"x"' in told
         assert str(space.server) in ServerProcess(space)._run("status", "--json")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a process to another")
+def test_the_server_of_a_demo_that_was_killed_stops(tmp_path):
+    """With the real server, whose copy of the lock says that it runs."""
+    demo = f"""
+from pathlib import Path
+from hushfold_demo.server_process import ServerProcess
+from hushfold_demo.workspace import workspace
+with workspace(Path({str(tmp_path)!r})) as space:
+    ServerProcess(space).__enter__()
+"""
+    process = subprocess.Popen([sys.executable, "-c", demo])
+    output = tmp_path / "server.log"
+    eventually(lambda: output.exists() and "Starting" in output.read_text())
+    process.kill()
+    process.wait()
+    with (tmp_path / "demo.lock").open() as lock:
+        eventually(lambda: flocked(lock))
+
+
+def flocked(file):
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def eventually(condition, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
