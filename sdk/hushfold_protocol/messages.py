@@ -24,6 +24,7 @@ from .plan import MAX_COHORT
 from .wire import Fixed, Items, Message, Opaque, Record, Struct, Text, UInt
 
 MAX_VECTOR_BYTES = 64 << 20  # one masked vector
+_BITMAP_BYTES = (MAX_COHORT + 7) // 8
 SEALED_BYTES = 2 * 33 + 16  # two shares of 33 bytes and the AES-GCM tag
 DEVICE_ID_BYTES = 16
 
@@ -115,7 +116,7 @@ class Delivery(Message, type_code=33):
     """Who has shared, and what the others among them encrypted to the receiver, in the roster's order."""
 
     session: Annotated[bytes, Fixed(32)]
-    sharers: Annotated[bytes, Opaque(MAX_COHORT // 8)]  # bitmap over the roster
+    sharers: Annotated[bytes, Opaque(_BITMAP_BYTES)]  # bitmap over the roster
     sealed: Annotated[tuple[bytes, ...], Items(Fixed(SEALED_BYTES), MAX_COHORT)]
 
 
@@ -132,7 +133,7 @@ class Survivors(Message, type_code=35):
     """Whose vectors are in the sum."""
 
     session: Annotated[bytes, Fixed(32)]
-    survivors: Annotated[bytes, Opaque(MAX_COHORT // 8)]  # bitmap over the roster
+    survivors: Annotated[bytes, Opaque(_BITMAP_BYTES)]  # bitmap over the roster
 
 
 @dataclass(frozen=True, slots=True)

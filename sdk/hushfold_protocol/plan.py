@@ -17,7 +17,7 @@ from .errors import EncodingError, PlanRefused
 from .privacy import RdpCurve, round_curve
 from .wire import Fixed, Float64, Int64, Message, Record, Struct, Text, UInt
 
-MAX_COHORT = 10_000  # devices; bounds every list in a message
+MAX_COHORT = 1_000  # devices: what the complete graph of `secagg` serves; bounds every list in a message
 
 
 @dataclass(frozen=True, slots=True)

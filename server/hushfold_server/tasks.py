@@ -67,7 +67,10 @@ Positive = Annotated[float, Field(gt=0)]
 
 def _share_of_target(factor: float) -> Any:
     # Rounded before the ceiling: 1.1 x 100 is 110, not 111.
-    return Field(default_factory=lambda data: math.ceil(round(factor * data["target"], 9)), ge=1, le=MAX_COHORT)
+    # pydantic does not check defaults.
+    return Field(
+        default_factory=lambda data: min(MAX_COHORT, math.ceil(round(factor * data["target"], 9))), ge=1, le=MAX_COHORT
+    )
 
 
 class TaskTable(TomlTable):

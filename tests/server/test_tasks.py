@@ -30,7 +30,7 @@ def test_defaults_follow_the_target_and_the_part():
     assert load_task(task_file(task={"part": '"whole"'}, privacy={"bits": "24"})).bits == 24
 
 
-@pytest.mark.parametrize(("target", "maximum", "floor"), [(1, 2, 1), (3, 4, 2), (100, 125, 65), (8000, 10000, 5200)])
+@pytest.mark.parametrize(("target", "maximum", "floor"), [(1, 2, 1), (3, 4, 2), (100, 125, 65), (900, 1000, 585)])
 def test_shares_of_the_target_round_up(target, maximum, floor):
     cohort = load_task(task_file(cohort={"target": str(target)}, privacy={"delta": "1e-9"})).cohort
     assert (cohort.maximum, cohort.floor) == (maximum, floor)
@@ -89,7 +89,7 @@ def test_a_missing_field_is_named(table, field):
             '[server] momentum is for the optimizer "sgd"; "adam" has moments of its own',
         ),
         ({"server": {"momentum": "1.0"}}, "[server] momentum is 1.0; it must be less than 1"),
-        ({"cohort": {"target": "20000"}}, "[cohort] target is 20000; it must be at most 10000"),
+        ({"cohort": {"target": "20000"}}, "[cohort] target is 20000; it must be at most 1000"),
         ({"cohort": {"floor": "21"}}, "[cohort] floor (21) is above target (20)"),
         ({"cohort": {"maximum": "19"}}, "[cohort] maximum (19) is below target (20)"),
         (
