@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .clock import Clock, ManualClock, SystemClock
-    from .conditions import Conditions, ConditionSource, HostConditions, Requirements, SimulatedConditions
-    from .device import Device
-    from .errors import HushfoldError
+    from .conditions import Conditions, ConditionSource, HostConditions, Reason, Requirements, SimulatedConditions
+    from .device import Device, DevicePolicy
+    from .errors import HushfoldError, KeyUnavailable, ModelError, StoreError, UpdateError
     from .keyboard import Keyboard
     from .keys import KeyFile, KeyProvider, Keyring
     from .ledger import Contribution, DeviceBudget
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "clock": ("Clock", "ManualClock", "SystemClock"),
-    "conditions": ("ConditionSource", "Conditions", "HostConditions", "Requirements", "SimulatedConditions"),
-    "device": ("Device",),
-    "errors": ("HushfoldError",),
+    "conditions": ("ConditionSource", "Conditions", "HostConditions", "Reason", "Requirements", "SimulatedConditions"),
+    "device": ("Device", "DevicePolicy"),
+    "errors": ("HushfoldError", "KeyUnavailable", "ModelError", "StoreError", "UpdateError"),
     "keyboard": ("Keyboard",),
     "keys": ("KeyFile", "KeyProvider", "Keyring"),
     "ledger": ("Contribution", "DeviceBudget"),
@@ -50,23 +50,29 @@ __all__ = [
     "Contribution",
     "Device",
     "DeviceBudget",
+    "DevicePolicy",
     "HostConditions",
     "HushfoldError",
     "KeyFile",
     "KeyProvider",
+    "KeyUnavailable",
     "Keyboard",
     "Keyring",
     "Kind",
     "ManualClock",
+    "ModelError",
     "Outcome",
     "OutcomeKind",
     "Participation",
+    "Reason",
     "Requirements",
     "Service",
     "SimulatedConditions",
     "Step",
+    "StoreError",
     "Suggestion",
     "SystemClock",
+    "UpdateError",
 ]
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from hushfold_format import ArtifactError, ModelFiles
 from hushfold_format.manifest import MANIFEST
-from hushfold_protocol.plan import DevicePolicy
+from hushfold_protocol.plan import DevicePolicy as DevicePolicy  # public: what an app demands of plans
 
 from .clock import Clock, SystemClock
 from .conditions import DWELL, ConditionSource, Gate, HostConditions, Requirements
@@ -41,28 +41,36 @@ _log = logging.getLogger(__name__)
 class Device:
     """The SDK on one device, for one user. Close it, or use it as a context manager.
 
+    One device for each folder and process. It may be shared between threads: the keyboard, the gate, the store and the
+    budget have locks of their own. Releases are switched by one thread at a time, that of `Participation`.
+
     Args:
         folder: where the SDK keeps its store and releases; made if there is none.
         keys: what keeps the store's key.
         conditions: what knows the state of the device; by default the host, which can tell only its power supply.
         requirements: what must hold for training.
         dwell: seconds that it must have held before training starts.
-        policy: what a plan must offer for this device to take part.
-        epsilon_limit: privacy budget for each population, at the policy's `max_delta`.
+        policy: what a plan must offer for this device to take part; by default what suits a real population.
+        epsilon_limit: privacy budget for each population, at the policy's `max_delta`. It is never renewed.
         model_folder: the files of the model that the app ships; by default those bundled with the SDK.
+        clock: where time comes from; by default the machine.
 
     Attributes:
+        folder, clock, policy: as given, or the defaults.
         files: the shipped model.
         manifest_sha256: hash of its model.json (hex), which releases must fit.
         store: everything that is kept about the user, encrypted.
         keyboard: suggestions and learning.
         gate: whether training may run.
         budget: what left the device and what privacy that cost.
-        active_model: which release is in use; see `reload_model`.
+        active_model: which release is in use; call `reload_model` after it was switched.
 
     Raises:
-        ModelError: the shipped model is missing or damaged.
-        KeyUnavailable, StoreError: the store cannot be opened.
+        ModelError: the shipped model is missing or damaged. A damaged release is no error: the shipped model is served
+            instead, and the log says so.
+        KeyUnavailable: `keys` has no key to give.
+        StoreError: the store cannot be opened.
+        ValueError: `epsilon_limit` is not positive, or the policy's `max_delta` not between 0 and 1.
     """
 
     def __init__(
