@@ -192,7 +192,6 @@ sums = Table(
     metadata,
     Column("round", ForeignKey("rounds.id"), primary_key=True),
     Column("total", LargeBinary, nullable=False),  # running sum modulo 2^bits, little-endian uint32 per value
-    Column("contributors", Integer, nullable=False),  # devices in it
 )
 
 charges = Table(

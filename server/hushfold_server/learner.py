@@ -228,9 +228,9 @@ class Learner:
                 "Restore database and objects from one backup",
             )
         with self._database.read() as connection:
-            stored = connection.execute(select(sums).where(sums.c.round == row.id)).one()
-        total = np.frombuffer(stored.total, "<u4").astype(np.uint32)
-        state = task.learning.update(task.state, total, stored.contributors)
+            stored = connection.execute(select(sums.c.total).where(sums.c.round == row.id)).scalar_one()
+        total = np.frombuffer(stored, "<u4").astype(np.uint32)
+        state = task.learning.update(task.state, total, row.survivors)
         sha256 = self._objects.put(state.to_bytes())
         number, now = task.rounds_done + 1, self._now()
         with self._database.begin() as connection:

@@ -1,14 +1,14 @@
 """Rounds: from an open plan to the sum of its survivors' updates, every step of it on the disk before it counts.
 
-A round's stage is a value of `hushfold_protocol.secagg.server`. It is rebuilt from the accepted messages in the
-database, so a server that was stopped, in whatever way, goes on where it was:
+What a step is, and what follows it, is in `steps`. Here it meets the database:
 
 - a message counts when its row is committed, together with the running sum if it is a masked vector;
-- a phase changes when `database.move` is committed; the privacy charge is in the transaction that moves a round to
+- a step has ended when `database.move` is committed; the privacy charge is in the transaction that moves a round to
   unmasking, before any device can be asked for shares;
-- what was received in a step is deleted when the round has ended, whichever way.
+- what was received is deleted when the round has ended, whichever way.
 
-A step ends when everyone has answered or when its time is up, whichever comes first (`tick`).
+A round's stage is rebuilt from the committed messages, so a server that was stopped, in whatever way, goes on where it
+was. A step ends when everyone has answered or when its time is up, whichever comes first (`tick`).
 """
 
 from __future__ import annotations
@@ -23,25 +23,14 @@ import structlog
 from sqlalchemy import Connection, delete, insert, select, update
 
 from hushfold_protocol.errors import Equivocation, Refused, RemoteError
-from hushfold_protocol.messages import (
-    Closed,
-    ComeBack,
-    Consent,
-    Ending,
-    Invitation,
-    Join,
-    Masked,
-    Shares,
-    Signed,
-    Unmask,
-    Wait,
-)
+from hushfold_protocol.messages import Closed, ComeBack, Ending, Invitation, Join, Masked, Signed, Wait
 from hushfold_protocol.plan import Plan
 from hushfold_protocol.secagg import server as secagg
 from hushfold_protocol.secagg.crypto import Vector
-from hushfold_protocol.signing import device_id, open_sealed
-from hushfold_protocol.wire import Message
+from hushfold_protocol.signing import device_id, verify
+from hushfold_protocol.wire import Message, decode_any
 
+from . import steps
 from .database import (
     LIVE_PHASES,
     Database,
@@ -57,19 +46,15 @@ from .database import (
 )
 from .errors import NotFound, PrivacyError
 from .privacy_ledger import PrivacyLedger
+from .steps import STEP_OF, STEPS
 from .tasks import load_task
 
-log = structlog.get_logger()
-
 WAIT_MS = 200  # a device asks again after this long
+PACE_WITHOUT_TASK = 900.0  # seconds until a device of a population without tasks asks again
 
-# What a device sends in each phase, and under which name it is kept.
-_EXPECTED: dict[Phase, tuple[str, type[Message]]] = {
-    Phase.SHARING: ("shares", Shares),
-    Phase.MASKING: ("masked", Masked),
-    Phase.AGREEING: ("consent", Consent),
-    Phase.UNMASKING: ("unmask", Unmask),
-}
+_SIGNED = tuple(kind for kind in STEP_OF if kind is not Join)  # a join has its signature inside
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -86,16 +71,6 @@ class _Live:
     @property
     def id(self) -> str:
         return self.plan.round_id.hex()
-
-    def answered(self, index: int) -> bool:
-        """Whether this device has done its part of the present step."""
-        match self.stage:
-            case secagg.Sharing(sealed=done) | secagg.Agreeing(signatures=done) | secagg.Unmasking(answers=done):
-                return index in done
-            case secagg.Masking(uploaded=uploaded):
-                return index in uploaded
-            case _:
-                return False
 
 
 class Rounds:
@@ -116,7 +91,7 @@ class Rounds:
         with self._lock, self._database.begin() as connection:
             now = self._now()
             found = connection.execute(
-                select(rounds.c.id, rounds.c.invitation, tasks.c.spec)
+                select(rounds.c.id, rounds.c.invitation)
                 .join(tasks)
                 .where(
                     tasks.c.population == population,
@@ -128,13 +103,9 @@ class Rounds:
             ).first()
             if found is None:
                 return ComeBack(self._pace_ms(connection, population), "no round is open now")
-            known = connection.scalar(
-                select(invitations.c.device).where(
-                    invitations.c.round == found.id, invitations.c.device == device.hex()
-                )
-            )
-            if known is None:
-                connection.execute(insert(invitations).values(round=found.id, device=device.hex(), invited_at=now))
+            row = {"round": found.id, "device": device.hex()}
+            if connection.execute(select(invitations).filter_by(**row)).first() is None:
+                connection.execute(insert(invitations).values(**row, invited_at=now))
             return Invitation.decode(found.invitation)
 
     def plan(self, round_id: str) -> Plan:
@@ -143,23 +114,17 @@ class Rounds:
             return self._find(round_id).plan
 
     def join(self, message: Join) -> None:
-        """Lets a device into the session of its round. Raises NotFound, Refused, SignatureInvalid or Equivocation."""
+        """Lets a device into the session of its round.
+
+        A byte-identical repeat changes nothing; joining again with other keys raises Equivocation. Raises NotFound,
+        Refused or SignatureInvalid.
+        """
         with self._lock:
             live = self._find(message.round_id.hex())
-            if not isinstance(live.stage, secagg.Joining):
-                raise Refused("the session has begun without this device: check in again")
-            stage = live.stage.accept(message, self._now())
-            device = device_id(message.certificate.public_key).hex()
-            with self._database.begin() as connection:
-                self._keep(connection, live, "join", device, message.encode(), message.encode())
-            live = replace(live, stage=stage)
-            if len(stage.joins) == live.plan.cohort.target:  # enough: the others have one more step's time
-                live = replace(live, deadline=min(live.deadline, self._now() + live.step_seconds))
-                with self._database.begin() as connection:
-                    connection.execute(update(rounds).where(rounds.c.id == live.id).values(deadline=live.deadline))
-            self._live[live.id] = live
-            if stage.full:
-                self._advance(live)
+            device = device_id(message.certificate.public_key)
+            content = message.encode()
+            if not self._is_repeat(live, device, message, content):
+                self._take(live, device, message, content)
 
     def submit(self, round_id: str, device: bytes, signed: Signed) -> None:
         """Takes one device's message of the present step.
@@ -169,35 +134,12 @@ class Rounds:
         """
         with self._lock:
             live = self._find(round_id)
-            digest = hashlib.sha256(signed.payload).hexdigest()
-            for name, kind in _EXPECTED.values():
-                if signed.payload[3:4] == bytes((kind.type_code,)) and self._is_repeat(round_id, name, device, digest):
-                    return
-            if isinstance(live.stage, secagg.Joining):
-                raise Refused("the session has not begun")
-            name, kind = _EXPECTED[live.phase]
-            index = self._index(live, device)
-            public_key = live.stage.session.joins[index].certificate.public_key
-            message = open_sealed(signed, public_key, kind)
-            total = live.total
-            match live.stage, message:
-                case secagg.Sharing() as sharing, Shares():
-                    stage: secagg.Stage = sharing.accept(index, message)
-                case secagg.Masking() as masking, Masked():
-                    total = live.total.copy()  # the committed sum stays as it is until the row is
-                    stage = masking.accept(index, message, total)
-                case secagg.Agreeing() as agreeing, Consent():
-                    stage = agreeing.accept(index, message)
-                case secagg.Unmasking() as unmasking, Unmask():
-                    stage = unmasking.accept(index, message)
-            body = b"" if isinstance(message, Masked) else signed.payload
-            with self._database.begin() as connection:
-                self._keep(connection, live, name, device.hex(), signed.payload, body)
-                if isinstance(message, Masked):
-                    self._store_sum(connection, live.id, total, _count(stage))
-            live = self._live[live.id] = replace(live, stage=stage, total=total)
-            if stage.full:
-                self._advance(live)
+            message = decode_any(signed.payload, *_SIGNED)
+            if self._is_repeat(live, device, message, signed.payload):
+                return
+            public_key = steps.public_key_of(live.stage, device)
+            verify(public_key, type(message).__name__, signed.payload, signed.signature)
+            self._take(live, device, message, signed.payload)
 
     def next_message(self, round_id: str, device: bytes) -> Message:
         """What the server has for this device now. Raises NotFound for an unknown round."""
@@ -205,56 +147,82 @@ class Rounds:
             ended = self._ended(round_id, device)
             if ended is not None:
                 return ended
-            live = self._find(round_id)
-            if isinstance(live.stage, secagg.Joining):
+            stage = self._find(round_id).stage
+            if isinstance(stage, secagg.Joining):
                 return Wait(WAIT_MS)
             try:
-                index = self._index(live, device)
+                index = steps.index_of(stage, device)
             except Refused as error:
                 return Closed(Ending.LEFT_OUT, str(error))
-            if live.answered(index):
+            if index in steps.answered(stage):
                 return Wait(WAIT_MS)
-            match live.stage:
-                case secagg.Sharing() as stage:
-                    return stage.announcement()
-                case secagg.Masking() as stage if index in stage.sharers:
-                    return stage.announcement(index)
-                case secagg.Agreeing() as stage if index in stage.survivors:
-                    return stage.announcement()
-                case secagg.Unmasking() as stage if index in stage.signatures:
-                    return stage.announcement()
-                case _:
-                    return Closed(Ending.LEFT_OUT, "this device was too late for a step of the session")
+            left_out = Closed(Ending.LEFT_OUT, "this device was too late for a step of the session")
+            return steps.announcement(stage, index) or left_out
 
-    # -------------------------------------------------------------- what time and the operator do
+    # -------------------------------------------------------------- what time does
 
     def resume(self) -> None:
         """Gives every round in progress its step's time again. Call it once after a start: devices could not answer
         while the server was away."""
         with self._lock:
             with self._database.read() as connection:
-                live = list(connection.scalars(select(rounds.c.id).where(rounds.c.phase.in_(LIVE_PHASES))))
-            for round_id in live:
-                found = self._find(round_id)
-                deadline = max(found.deadline, self._now() + found.step_seconds)
+                in_progress = list(connection.scalars(select(rounds.c.id).where(rounds.c.phase.in_(LIVE_PHASES))))
+            for round_id in in_progress:
+                live = self._find(round_id)
+                live = replace(live, deadline=max(live.deadline, self._now() + live.step_seconds))
                 with self._database.begin() as connection:
-                    connection.execute(update(rounds).where(rounds.c.id == round_id).values(deadline=deadline))
-                self._live[round_id] = replace(found, deadline=deadline)
+                    self._set_deadline(connection, live)
+                self._live[round_id] = live
 
     def tick(self) -> None:
         """Ends every step whose time is up. Call it a few times a second."""
         with self._lock:
+            due = select(rounds.c.id).where(rounds.c.phase.in_(LIVE_PHASES), rounds.c.deadline <= self._now())
             with self._database.read() as connection:
-                due = list(
-                    connection.scalars(
-                        select(rounds.c.id).where(rounds.c.phase.in_(LIVE_PHASES), rounds.c.deadline <= self._now())
-                    )
-                )
-            for round_id in due:
-                self._advance(self._find(round_id))
+                round_ids = list(connection.scalars(due))
+            for round_id in round_ids:
+                self._end_step(self._find(round_id))
 
-    def _advance(self, live: _Live) -> None:
-        """Closes the present step: on to the next one, or to the end of the round."""
+    # -------------------------------------------------------------- one message, one step
+
+    def _is_repeat(self, live: _Live, device: bytes, message: Message, content: bytes) -> bool:
+        """Whether this very message was accepted before. Raises Equivocation for another one of its kind."""
+        sent = {"round": live.id, "stage": STEP_OF[type(message)].stored, "device": device.hex()}
+        with self._database.read() as connection:
+            known = connection.scalar(select(round_messages.c.digest).filter_by(**sent))
+        if known is not None and known != _digest(content):
+            raise Equivocation("a second, different message for the same step")
+        return known is not None
+
+    def _take(self, live: _Live, device: bytes, message: Message, content: bytes) -> None:
+        """Accepts a message that is no repeat, and ends the step if it was the last one."""
+        now = self._now()
+        total = live.total.copy() if isinstance(message, Masked) else live.total  # what was committed stays as it is
+        stage = steps.accept(live.stage, device, message, now, total)
+        live = replace(live, stage=stage, total=total)
+        with self._database.begin() as connection:
+            connection.execute(
+                insert(round_messages).values(
+                    round=live.id,
+                    stage=STEP_OF[type(message)].stored,
+                    device=device.hex(),
+                    digest=_digest(content),
+                    body=b"" if isinstance(message, Masked) else content,
+                    received_at=now,
+                )
+            )
+            if isinstance(message, Masked):
+                self._store_sum(connection, live)
+            if isinstance(message, Join) and len(steps.answered(stage)) == live.plan.cohort.target:
+                # Enough have come: the others have one more step's time.
+                live = replace(live, deadline=min(live.deadline, now + live.step_seconds))
+                self._set_deadline(connection, live)
+        self._live[live.id] = live
+        if stage.full:
+            self._end_step(live)
+
+    def _end_step(self, live: _Live) -> None:
+        """On to the next step, or to the end of the round."""
         now = self._now()
         try:
             with self._database.begin() as connection:
@@ -263,56 +231,31 @@ class Rounds:
             self._abort(live, str(error), now)
             return
         if following is None:
-            self._live.pop(live.id, None)
+            del self._live[live.id]
         else:
             self._live[live.id] = following
         log.info("round_advanced", round=live.id, task=live.plan.task, left=live.phase)
 
     def _close(self, connection: Connection, live: _Live, now: float) -> _Live | None:
-        """The next step, with the round moved to it in `connection`; None when the sum is formed."""
-        deadline = now + live.step_seconds
-        match live.stage:
-            case secagg.Joining() as joining:
-                sharing = joining.close(now)
-                move(
-                    connection, live.id, live.phase, Phase.SHARING, now=now,
-                    deadline=deadline, joined=sharing.session.size,
-                )  # fmt: skip
-                return replace(live, phase=Phase.SHARING, deadline=deadline, stage=sharing)
-            case secagg.Sharing() as sharing:
-                masking = sharing.close()
-                move(
-                    connection, live.id, live.phase, Phase.MASKING, now=now,
-                    deadline=deadline, sharers=len(masking.sharers),
-                )  # fmt: skip
-                return replace(live, phase=Phase.MASKING, deadline=deadline, stage=masking)
-            case secagg.Masking() as masking:
-                agreeing = masking.close()
-                move(
-                    connection, live.id, live.phase, Phase.AGREEING, now=now,
-                    deadline=deadline, survivors=len(agreeing.survivors),
-                )  # fmt: skip
-                return replace(live, phase=Phase.AGREEING, deadline=deadline, stage=agreeing)
-            case secagg.Agreeing() as agreeing:
-                unmasking = agreeing.close()
-                joins = unmasking.session.joins
-                survivors = {device_id(joins[i].certificate.public_key) for i in unmasking.survivors}
-                self._ledger.charge(connection, live.plan, survivors, now=now)
-                move(connection, live.id, live.phase, Phase.UNMASKING, now=now, deadline=deadline)
-                return replace(live, phase=Phase.UNMASKING, deadline=deadline, stage=unmasking)
-            case secagg.Unmasking() as unmasking:
-                total = unmasking.close().unmask(live.total)
-                self._store_sum(connection, live.id, total, len(unmasking.survivors))
-                move(connection, live.id, live.phase, Phase.SUMMED, now=now)
-                connection.execute(delete(round_messages).where(round_messages.c.round == live.id))
-                return None
+        """The round at its next step, as `connection` has it after its commit; None if the sum is formed."""
+        step, deadline = STEPS[live.phase], now + live.step_seconds
+        counts = {step.counted: len(steps.answered(live.stage))} if step.counted else {}
+        stage = steps.close(live.stage, now)
+        move(connection, live.id, live.phase, step.following, now=now, deadline=deadline, **counts)
+        if isinstance(stage, secagg.Opened):
+            self._store_sum(connection, replace(live, total=stage.unmask(live.total)))
+            connection.execute(delete(round_messages).where(round_messages.c.round == live.id))
+            return None
+        if isinstance(stage, secagg.Unmasking):
+            self._ledger.charge(connection, live.plan, steps.survivors(stage), now=now)
+        return replace(live, phase=step.following, deadline=deadline, stage=stage)
 
     def _abort(self, live: _Live, reason: str, now: float) -> None:
         with self._database.begin() as connection:
             move(connection, live.id, live.phase, Phase.ABORTED, now=now, reason=reason)
             connection.execute(delete(round_messages).where(round_messages.c.round == live.id))
             connection.execute(delete(sums).where(sums.c.round == live.id))
-        self._live.pop(live.id, None)
+        del self._live[live.id]
         log.warning("round_aborted", round=live.id, task=live.plan.task, left=live.phase, reason=reason)
 
     # -------------------------------------------------------------- the database
@@ -325,60 +268,42 @@ class Rounds:
         return live
 
     def _rebuild(self, connection: Connection, round_id: str) -> _Live:
-        """The round as the committed rows say it is. Accepts and closes just as it happened."""
+        """The round as the committed rows say it is: accepts and closes just as it happened."""
         row = connection.execute(select(rounds, tasks.c.spec).join(tasks).where(rounds.c.id == round_id)).one_or_none()
         if row is None or row.phase not in LIVE_PHASES:
             raise NotFound(f"there is no round {round_id} in progress", "Check in again")
         plan = Plan.decode(Invitation.decode(row.invitation).plan)
-        received: dict[str, list[tuple[str, bytes, float]]] = {}
-        for entry in connection.execute(
-            select(round_messages)
-            .where(round_messages.c.round == round_id)
-            .order_by(round_messages.c.received_at, round_messages.c.device)
-        ):
-            received.setdefault(entry.stage, []).append((entry.device, entry.body, entry.received_at))
-
-        joining = secagg.Joining(plan, self._authority_key)
+        stage: secagg.Stage = secagg.Joining(plan, self._authority_key)
         moment = row.created_at
-        for _, body, moment in received.get("join", ()):
-            joining = joining.accept(Join.decode(body), moment)
-        stage: secagg.Stage = joining
-        if row.phase is not Phase.OPEN:
-            sharing = joining.close(moment)
-            index = {device_id(j.certificate.public_key).hex(): i for i, j in enumerate(sharing.session.joins)}
-            for device, body, _ in received.get("shares", ()):
-                sharing = sharing.accept(index[device], Shares.decode(body))
-            stage = sharing
-            if row.phase is not Phase.SHARING:
-                uploaded = frozenset(index[device] for device, _, _ in received.get("masked", ()))
-                masking = replace(sharing.close(), uploaded=uploaded)
-                stage = masking
-                if row.phase is not Phase.MASKING:
-                    agreeing = masking.close()
-                    for device, body, _ in received.get("consent", ()):
-                        agreeing = agreeing.accept(index[device], Consent.decode(body))
-                    stage = agreeing
-                    if row.phase is not Phase.AGREEING:
-                        unmasking = agreeing.close()
-                        for device, body, _ in received.get("unmask", ()):
-                            unmasking = unmasking.accept(index[device], Unmask.decode(body))
-                        stage = unmasking
+        for phase, step in STEPS.items():
+            received = connection.execute(
+                select(round_messages)
+                .where(round_messages.c.round == round_id, round_messages.c.stage == step.stored)
+                .order_by(round_messages.c.received_at, round_messages.c.device)
+            )
+            for message in received:
+                moment = message.received_at
+                stage = steps.replay(stage, step, bytes.fromhex(message.device), message.body, moment)
+            if phase is row.phase:
+                break
+            following = steps.close(stage, moment)
+            assert not isinstance(following, secagg.Opened)  # noqa: S101  # no live phase comes after unmasking
+            stage = following
         stored = connection.scalar(select(sums.c.total).where(sums.c.round == round_id))
         size = plan.update.encoding().padded
         total = np.zeros(size, np.uint32) if stored is None else np.frombuffer(stored, "<u4").astype(np.uint32)
-        step = load_task(row.spec).schedule.step_seconds
-        return _Live(plan, row.phase, row.deadline, step, stage, total)
+        step_seconds = load_task(row.spec).schedule.step_seconds
+        return _Live(plan, row.phase, row.deadline, step_seconds, stage, total)
 
     def _ended(self, round_id: str, device: bytes) -> Closed | None:
+        """How the round ended for this device; None while it is in progress. Raises NotFound."""
         with self._database.read() as connection:
             row = connection.execute(
                 select(rounds.c.phase, rounds.c.reason).where(rounds.c.id == round_id)
             ).one_or_none()
-            took_part = connection.scalar(
-                select(participations.c.device).where(
-                    participations.c.round == round_id, participations.c.device == device.hex()
-                )
-            )
+            took_part = connection.execute(
+                select(participations).filter_by(round=round_id, device=device.hex())
+            ).one_or_none()
         if row is None:
             raise NotFound(f"there is no round {round_id}", "Check in again")
         if row.phase in LIVE_PHASES:
@@ -389,64 +314,31 @@ class Rounds:
             return Closed(Ending.LEFT_OUT, "the sum was formed without this device")
         return Closed(Ending.SUMMED, "")
 
-    def _keep(self, connection: Connection, live: _Live, name: str, device: str, content: bytes, body: bytes) -> None:
-        """A row for an accepted message, if it is not a repeat."""
-        digest = hashlib.sha256(content).hexdigest()
-        known = connection.scalar(
-            select(round_messages.c.digest).where(
-                round_messages.c.round == live.id,
-                round_messages.c.stage == name,
-                round_messages.c.device == device,
-            )
-        )
-        if known is None:
-            row = {"round": live.id, "stage": name, "device": device, "digest": digest, "body": body}
-            connection.execute(insert(round_messages).values(**row, received_at=self._now()))
-
-    def _is_repeat(self, round_id: str, name: str, device: bytes, digest: str) -> bool:
-        with self._database.read() as connection:
-            known = connection.scalar(
-                select(round_messages.c.digest).where(
-                    round_messages.c.round == round_id,
-                    round_messages.c.stage == name,
-                    round_messages.c.device == device.hex(),
-                )
-            )
-        if known is not None and known != digest:
-            raise Equivocation("a second, different message for the same step")
-        return known is not None
-
-    def _store_sum(self, connection: Connection, round_id: str, total: Vector, contributors: int) -> None:
-        content = total.astype("<u4").tobytes()
-        stored = connection.execute(
-            update(sums).where(sums.c.round == round_id).values(total=content, contributors=contributors)
-        )
+    @staticmethod
+    def _store_sum(connection: Connection, live: _Live) -> None:
+        content = live.total.astype("<u4").tobytes()
+        stored = connection.execute(update(sums).where(sums.c.round == live.id).values(total=content))
         if stored.rowcount == 0:
-            connection.execute(insert(sums).values(round=round_id, total=content, contributors=contributors))
+            connection.execute(insert(sums).values(round=live.id, total=content))
 
     @staticmethod
-    def _index(live: _Live, device: bytes) -> int:
-        if isinstance(live.stage, secagg.Joining):
-            raise Refused("the session has not begun")
-        try:
-            return live.stage.session.index_of(device)
-        except KeyError:
-            raise Refused("this device is not in the session: check in again") from None
+    def _set_deadline(connection: Connection, live: _Live) -> None:
+        connection.execute(update(rounds).where(rounds.c.id == live.id).values(deadline=live.deadline))
 
     @staticmethod
     def _pace_ms(connection: Connection, population: str) -> int:
-        """When to come back, of the population's most patient active task; a quarter of an hour if it has none."""
+        """When to come back: as the population's most patient active task says."""
         specs = connection.scalars(
             select(tasks.c.spec).where(tasks.c.population == population, tasks.c.status == TaskStatus.ACTIVE)
         )
         pace = [load_task(spec).schedule.come_back_seconds for spec in specs]
-        return min(int(1000 * max(pace, default=900.0)), 0xFFFFFFFF)
+        return min(int(1000 * max(pace, default=PACE_WITHOUT_TASK)), 0xFFFFFFFF)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _cut(reason: str) -> str:
     """As much of a reason as a message takes, in bytes."""
     return reason.encode()[:500].decode(errors="ignore")
-
-
-def _count(stage: secagg.Stage) -> int:
-    return len(stage.uploaded) if isinstance(stage, secagg.Masking) else 0
