@@ -27,6 +27,7 @@ from .launcher import end_with
 from .operations import ReleaseOverview, TaskOverview
 from .process import REFUSED, stop_on_signals
 from .settings import HOME_VARIABLE, Home, Settings
+from .shipped_models import shipped_models
 
 BIND_AGAIN_FOR = 3.0  # seconds; children of a killed server may hold its ports for a moment
 
@@ -119,8 +120,6 @@ def create_task(
     models: ModelsOption = None,
 ) -> None:
     """Launch the task that FILE describes."""
-    from .publisher import shipped_models
-
     try:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:

@@ -18,7 +18,6 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ import numpy.typing as npt
 import structlog
 from sqlalchemy import Row, delete, func, insert, select, update
 
-from hushfold_format.manifest import MANIFEST, ModelManifest
+from hushfold_format import ArtifactError, ModelManifest
 from hushfold_models.config import NextWordConfig
 from hushfold_protocol.plan import ModelReference
 from hushfold_protocol.signing import sign_plan
@@ -45,19 +44,18 @@ from .database import (
     sums,
     tasks,
 )
-from .errors import BudgetSpent, ConfigurationError, NotFound, ServerError
+from .errors import BudgetSpent, NotFound, ServerError
 from .learning.federated_averaging import Adam, ServerOptimizer, Sgd
 from .learning.task import Learning, LearningState
 from .objects import ObjectStore
 from .planning import encoding_for, make_plan
 from .privacy_ledger import PrivacyLedger
 from .process import announce_ready, describe, refusing, start_logging, stop_on_signals
-from .publisher import shipped_models
 from .settings import Home, Settings
+from .shipped_models import ShippedModels, shipped_models
 from .tasks import TaskSpec, load_task
 
 TURN = 0.2  # seconds between two looks at the database
-_CLIENT_BATCH_FIELDS = ("batch", "time")
 
 log = structlog.get_logger()
 Vector = npt.NDArray[np.float32]
@@ -67,7 +65,7 @@ class Learner:
     """One home's learner. `models` is a folder of shipped models; `now` gives unix seconds."""
 
     def __init__(self, home: Home, database: Database, models: Path, now: Callable[[], float]) -> None:
-        self._database, self._models, self._now = database, models, now
+        self._database, self._models, self._now = database, ShippedModels(models), now
         self._objects = ObjectStore(home.objects)
         self._ledger = PrivacyLedger(database)
         self._plan_key = keys.plan_key(home)
@@ -88,7 +86,7 @@ class Learner:
         for row in active:
             try:
                 self._step(row)
-            except ServerError as error:
+            except (ServerError, ArtifactError) as error:
                 log.error("task_halted", task=row.name, reason=describe(error))
                 self._end(row.name, TaskStatus.HALTED, str(error))
 
@@ -120,11 +118,11 @@ class Learner:
         release = self._base_release(row)
         if release is None:
             raise NotFound(f"the release that task {row.name!r} started from is gone", "Start a new task")
-        manifest = _manifest(self._models, release)
+        manifest = self._models.manifest(release.model)
         base = np.frombuffer(self._objects.get(release.weights_sha256), "<f4").astype(np.float32)
         part = manifest.parts[spec.task.part]
         learning = Learning(
-            _config(manifest),
+            NextWordConfig.of(manifest),
             base,
             spec.task.part,
             client_learning_rate=spec.training.learning_rate,
@@ -292,20 +290,6 @@ class _Task:
     ) -> None:
         self.spec, self.release, self.manifest, self.base = spec, release, manifest, base
         self.learning, self.state, self.rounds_done = learning, state, rounds_done
-
-
-def _manifest(models: Path, release: Row) -> ModelManifest:
-    path = models / release.model / MANIFEST
-    try:
-        return ModelManifest.from_bytes(path.read_bytes(), str(path))
-    except OSError as error:
-        raise ConfigurationError(f"the model {release.model!r} cannot be read: {error}") from None
-
-
-def _config(manifest: ModelManifest) -> NextWordConfig:
-    """The sizes that the manifest states, as the model's definition takes them."""
-    names = [field.name for field in fields(NextWordConfig) if field.name not in _CLIENT_BATCH_FIELDS]
-    return NextWordConfig(batch=manifest.batch, time=manifest.time, **{name: manifest.sizes[name] for name in names})
 
 
 def _optimizer(spec: TaskSpec) -> ServerOptimizer:

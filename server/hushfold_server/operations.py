@@ -13,8 +13,6 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from hushfold_format.errors import ArtifactError
-from hushfold_format.manifest import MANIFEST, ModelManifest
 from hushfold_protocol.messages import Invitation
 from hushfold_protocol.plan import Plan
 
@@ -30,8 +28,9 @@ from .database import (
     states,
     tasks,
 )
-from .errors import ConfigurationError, NotFound, StateError
+from .errors import NotFound, StateError
 from .planning import Extrapolation, encoding_for, extrapolated_epsilon
+from .shipped_models import ShippedModels
 from .tasks import TaskSpec, load_task
 
 MAX_VERSION_BYTES = 32  # of a plan's and a check-in's field
@@ -89,7 +88,7 @@ def launch_task(database: Database, text: str, models: Path, now: float) -> Task
     taken; NotFound for a model that is not installed.
     """
     spec = load_task(text)
-    encoding_for(spec, _dimension(models, spec))  # raises if the noise does not fit
+    encoding_for(spec, _dimension(ShippedModels(models), spec))  # raises if the noise does not fit
     try:
         with database.begin() as connection:
             connection.execute(
@@ -289,17 +288,9 @@ def _version_of_return(version: str, number: int) -> str:
     return version[: MAX_VERSION_BYTES - len(suffix)] + suffix
 
 
-def _dimension(models: Path, spec: TaskSpec) -> int:
+def _dimension(models: ShippedModels, spec: TaskSpec) -> int:
     """Values in the part of the model that the task trains."""
-    path = models / spec.task.model / MANIFEST
-    try:
-        manifest = ModelManifest.from_bytes(path.read_bytes(), str(path))
-    except FileNotFoundError:
-        raise NotFound(
-            f"model {spec.task.model!r} is not installed: there is no {path}", "Build it, or install it"
-        ) from None
-    except ArtifactError as error:
-        raise ConfigurationError(str(error)) from None
-    if spec.task.part not in manifest.parts:
+    parts = models.manifest(spec.task.model).parts
+    if spec.task.part not in parts:
         raise NotFound(f"model {spec.task.model!r} has no part {spec.task.part!r}")
-    return manifest.parts[spec.task.part].size
+    return parts[spec.task.part].size

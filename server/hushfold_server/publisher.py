@@ -20,7 +20,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,7 @@ import numpy as np
 import structlog
 from sqlalchemy import Row, func, insert, select, update
 
-from hushfold_format.errors import ArtifactError
-from hushfold_format.manifest import MANIFEST, ModelManifest
+from hushfold_format.manifest import MANIFEST
 from hushfold_protocol.wire import VERSION as PROTOCOL_VERSION
 
 from . import keys
@@ -40,6 +38,7 @@ from .operations import withdraw
 from .process import announce_ready, refusing, start_logging, stop_on_signals
 from .releases import ReleaseRepository, Target
 from .settings import Home, Settings
+from .shipped_models import ShippedModels, shipped_models
 
 TURN = 0.2  # seconds between two looks at the database
 MINIMUM_SDK = "0.1.0"  # unless a release says otherwise
@@ -108,7 +107,7 @@ class Publisher:
         self, home: Home, database: Database, settings: Settings, models: Path, now: Callable[[], float]
     ) -> None:
         self._home, self._database, self._settings = home, database, settings
-        self._models, self._now = models, now
+        self._models, self._now = ShippedModels(models), now
         self._objects = ObjectStore(home.objects)
         self._repository = ReleaseRepository(home, now)
 
@@ -123,12 +122,12 @@ class Publisher:
     def start(self) -> None:
         """The first turn: repository, base models, and the file that apps embed."""
         self._repository.initialise()
-        for manifest_file in sorted(self._models.glob(f"*/{MANIFEST}")):
-            self._offer_base(manifest_file)
+        for name in self._models.names():
+            self._offer_base(name)
         with self._database.read() as connection:
             if not connection.scalar(select(func.count()).select_from(releases)):
                 raise ConfigurationError(
-                    f"there is no model in {self._models}: no */{MANIFEST}",
+                    f"there is no model in {self._models.folder}: no */{MANIFEST}",
                     "Build the base model, or install a package that has it",
                 )
         self.turn()
@@ -224,22 +223,17 @@ class Publisher:
             for round_id in list(connection.scalars(learned)):
                 move(connection, round_id, Phase.LEARNED, Phase.RELEASED, now=now)
 
-    def _offer_base(self, manifest_file: Path) -> None:
+    def _offer_base(self, name: str) -> None:
         """Makes a shipped model a candidate unless this version of it was one before."""
-        try:
-            content = manifest_file.read_bytes()
-            manifest = ModelManifest.from_bytes(content, str(manifest_file))
-            weights = _shipped(manifest_file.parent, manifest, "weights")
-            card = _shipped(manifest_file.parent, manifest, "card").decode()
-        except (ArtifactError, OSError) as error:
-            raise ConfigurationError(f"the shipped model cannot be used: {error}") from None
+        manifest = self._models.manifest(name)
+        weights, card = self._models.file(name, "weights"), self._models.file(name, "card").decode()
         same = (releases.c.model == manifest.name) & (releases.c.version == manifest.version)
         with self._database.read() as connection:
             if connection.scalar(select(releases.c.number).where(same)) is not None:
                 return
         sha256 = self._objects.put(weights)
         custom = {
-            "manifest_sha256": hashlib.sha256(content).hexdigest(),
+            "manifest_sha256": self._models.manifest_sha256(name),
             "weights_bytes": len(weights),
             "card": card,
         }
@@ -254,19 +248,6 @@ class Publisher:
                     created_at=self._now(),
                 )
             )
-
-
-def shipped_models() -> Path:
-    """The folder of the models that are installed with this server."""
-    return Path(str(files("hushfold_artifacts")))
-
-
-def _shipped(folder: Path, manifest: ModelManifest, role: str) -> bytes:
-    entry = manifest.files[role]
-    content = (folder / entry.name).read_bytes()
-    if hashlib.sha256(content).hexdigest() != entry.sha256:
-        raise ArtifactError(f"{folder / entry.name} is not the file that {MANIFEST} describes; install it again")
-    return content
 
 
 def _base_of(offer: Offer, bases: Sequence[Offer]) -> Offer:

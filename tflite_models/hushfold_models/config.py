@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from math import prod
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hushfold_format import FIRST_WORD, Parameter, Part
+from hushfold_format import FIRST_WORD, ArtifactError, ModelManifest, Parameter, Part
 
 ADAPTER = ("output_scale", "output_shift", "bucket_bias")
 """Parameters of the part `adapter`: the end of the vector."""
@@ -34,6 +35,15 @@ class NextWordConfig:
 
     def __post_init__(self) -> None:
         bucket_starts(self.vocabulary, self.buckets)  # raises if they do not fit
+
+    @classmethod
+    def of(cls, manifest: ModelManifest) -> Self:
+        """The configuration that a model was built with. Raises ArtifactError if the manifest lacks a size of it."""
+        given = {**manifest.sizes, "batch": manifest.batch, "time": manifest.time}
+        names = [field.name for field in fields(cls)]
+        if missing := [name for name in names if name not in given]:
+            raise ArtifactError(f"the manifest of {manifest.name!r} states no {', '.join(missing)}; install it again")
+        return cls(**{name: given[name] for name in names})
 
 
 def parameter_shapes(config: NextWordConfig) -> dict[str, tuple[int, ...]]:
