@@ -130,7 +130,7 @@ class Device:
 
     def training_session(self, task: TrainingTask, start: Vector) -> TrainingSession:
         """A session of `task` on this device's messages, from the weights `start`; see `TrainingSession.run`."""
-        return TrainingSession(self.files, task, start, self.store, self.gate, self.clock)
+        return TrainingSession(self.files, task, start, self.store, self.gate)
 
     def _serve_release(self) -> None:
         """Serve the active release; a damaged one must not cost the user the keyboard, so the shipped model stays."""

@@ -79,7 +79,7 @@ class Keyboard:
 
     def messages(self, limit: int | None = None) -> list[Message]:
         """What is kept, newest first: exactly what training will read."""
-        return self._store.messages(limit=limit, newest_first=True)
+        return self._store.messages(limit)
 
     def forget(self, text: str) -> int:
         """Delete every message that contains `text` as whole words, whatever its case; how many there were.

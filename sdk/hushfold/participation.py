@@ -65,7 +65,7 @@ from .ledger import Contribution, ContributionState
 from .model import Vector
 from .releases import Installation
 from .service import Client, Service
-from .training import FinishedUpdate, TrainingTask
+from .training import TrainingTask
 from .updates import ReleaseChannel
 from .version import VERSION
 
@@ -304,12 +304,12 @@ class Participation:
         fraction = int.from_bytes(os.urandom(4), "big") / 2**32
         self._device.clock.wait(fraction * plan.join_delay_ms / 1000)
 
-    def _aggregate(self, client: Client, plan: Plan, update: FinishedUpdate) -> tuple[OutcomeKind, str]:
+    def _aggregate(self, client: Client, plan: Plan, update: Vector) -> tuple[OutcomeKind, str]:
         clock, policy = self._device.clock, self._device.policy
         session = DeviceSession(
             plan,
             Identity(self._key, self._certificate(), self._service.authority_key),
-            lambda: encode(update.update, plan.update.encoding()),
+            lambda: encode(update, plan.update.encoding()),
             min_cohort=policy.min_floor,
             clock=clock.now,
             random_bytes=os.urandom,

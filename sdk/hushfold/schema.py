@@ -8,20 +8,16 @@ from __future__ import annotations
 _VERSION_1 = (
     """CREATE TABLE messages (
         id       INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given out twice
-        text     TEXT NOT NULL,                      -- as typed
-        typed_at REAL NOT NULL,                      -- unix seconds; the retention time counts from here
-        weight   REAL NOT NULL                       -- share in training, 1 for a message typed here
+        text     TEXT NOT NULL,                      -- redacted
+        typed_at REAL NOT NULL                       -- unix seconds; the retention time counts from here
     )""",
     "CREATE INDEX messages_by_time ON messages (typed_at, id)",
     """CREATE TABLE training_sessions (
-        task         TEXT PRIMARY KEY,  -- one session of a task at a time
-        plan_id      BLOB NOT NULL,     -- what is trained: the round id, or the id of a local plan
-        part         TEXT NOT NULL,     -- slice of the model's vector
-        step         INTEGER NOT NULL,  -- SGD steps done
-        vector       BLOB NOT NULL,     -- the slice after those steps, little-endian float32
-        model_sha256 BLOB NOT NULL,     -- 32 bytes, of the whole vector that training started from
-        state        TEXT NOT NULL,     -- SessionState
-        updated_at   REAL NOT NULL      -- unix seconds
+        task           TEXT PRIMARY KEY,  -- one session of a task at a time
+        identity       BLOB NOT NULL,     -- 32 bytes, hash of what the session trains, from where and on which messages
+        newest_message INTEGER NOT NULL,  -- id; later messages are not of this session
+        step           INTEGER NOT NULL,  -- SGD steps done
+        vector         BLOB NOT NULL      -- the trained part after those steps, little-endian float32
     )""",
     """CREATE TABLE contributions (
         round_id       BLOB PRIMARY KEY,  -- 16 bytes
@@ -40,7 +36,6 @@ _VERSION_1 = (
         charged_at     REAL NOT NULL,     -- unix seconds by this device's clock
         state          TEXT NOT NULL      -- ContributionState
     )""",
-    "CREATE INDEX contributions_by_time ON contributions (charged_at)",
     """CREATE TABLE budget (
         population TEXT PRIMARY KEY,
         curve      BLOB NOT NULL  -- Renyi DP of every contribution so far, RdpCurve as bytes; it only grows
@@ -48,10 +43,6 @@ _VERSION_1 = (
     """CREATE TABLE settings (
         name  TEXT PRIMARY KEY,
         value BLOB NOT NULL  -- what is chosen or made once; survives a wipe
-    )""",
-    """CREATE TABLE learned (
-        name  TEXT PRIMARY KEY,
-        value BLOB NOT NULL  -- what was learned from the messages; goes with a wipe
     )""",
 )
 

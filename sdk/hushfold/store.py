@@ -15,8 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, replace
-from enum import StrEnum
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -40,12 +39,6 @@ class Message:
     id: int
     text: str
     typed_at: float  # unix seconds
-    weight: float  # share in training, 1 for a message typed here
-
-
-class SessionState(StrEnum):
-    TRAINING = "training"  # goes on from `step`
-    TRAINED = "trained"  # every step is done; the result is not used yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +46,10 @@ class Checkpoint:
     """How far a training session came. One for each task."""
 
     task: str
-    plan_id: bytes  # what is trained: the round id, or the id of a local plan
-    part: str  # slice of the model's vector
+    identity: bytes  # 32 bytes, hash of what the session trains, from where and on which messages
+    newest_message: int  # id; later messages are not of this session
     step: int  # SGD steps done
-    vector: bytes  # the slice after those steps, little-endian float32
-    model_sha256: bytes  # of the whole vector that training started from
-    state: SessionState
-    updated_at: float  # unix seconds
+    vector: bytes  # the trained part after those steps, little-endian float32
 
 
 class Store:
@@ -137,13 +127,11 @@ class Store:
 
     # Messages
 
-    def add_message(self, text: str, at: float, *, weight: float = 1.0) -> int:
+    def add_message(self, text: str, at: float) -> int:
         """Keep a message that was typed at `at`; its id. Messages past retention or quota go at the same time."""
         with self.transaction():
-            rows = self.execute(
-                "INSERT INTO messages (text, typed_at, weight) VALUES (?, ?, ?) RETURNING id", (text, at, weight)
-            )
-            self.expire(at)
+            rows = self.execute("INSERT INTO messages (text, typed_at) VALUES (?, ?) RETURNING id", (text, at))
+            self.execute("DELETE FROM messages WHERE typed_at < ?", (at - self.retention,))
             self.execute(
                 "DELETE FROM messages WHERE id IN "
                 "(SELECT id FROM messages ORDER BY typed_at DESC, id DESC LIMIT -1 OFFSET ?)",
@@ -151,50 +139,34 @@ class Store:
             )
         return int(rows[0][0])
 
-    def messages(
-        self, *, since: float | None = None, limit: int | None = None, newest_first: bool = False
-    ) -> list[Message]:
-        """Messages typed at `since` or later, at most `limit` of them, from the oldest or from the newest on."""
-        order = "typed_at DESC, id DESC" if newest_first else "typed_at, id"
+    def messages(self, limit: int | None = None) -> list[Message]:
+        """Messages, at most `limit` of them, newest first."""
         rows = self.execute(
-            f"SELECT id, text, typed_at, weight FROM messages WHERE typed_at >= ? ORDER BY {order} LIMIT ?",  # noqa: S608
-            (float("-inf") if since is None else since, -1 if limit is None else limit),
+            "SELECT id, text, typed_at FROM messages ORDER BY typed_at DESC, id DESC LIMIT ?",
+            (-1 if limit is None else limit,),
         )
         return [Message(*row) for row in rows]
-
-    def count_messages(self) -> int:
-        return int(self.execute("SELECT count(*) FROM messages")[0][0])
-
-    def expire(self, now: float) -> int:
-        """Delete the messages past retention; how many there were."""
-        return len(self.execute("DELETE FROM messages WHERE typed_at < ? RETURNING id", (now - self.retention,)))
-
-    def delete_message(self, message_id: int) -> bool:
-        """Delete one message and, as `forget_text` does, what was trained and not used yet. False if not there."""
-        return self._delete_messages([message_id]) == 1
 
     def forget_text(self, text: str) -> int:
         """Delete every message that contains `text` as whole words, whatever its case; how many there were.
 
-        Checkpoints go too, since they may have been trained on it. Contributions that left the
-        device stay in the ledger, and what is under `learned` is for its owner to learn anew.
+        Checkpoints go too, since they may have been trained on it. Contributions that left the device stay in the
+        ledger.
         """
         if not text.strip():
             raise ValueError("name the text to forget")
         pattern = re.compile(rf"(?<!\w){re.escape(text.strip())}(?!\w)", re.IGNORECASE)
         # The lock, not a transaction: inside one the log could not be emptied.
         with self._lock:
-            return self._delete_messages([m.id for m in self.messages() if pattern.search(m.text)])
-
-    def _delete_messages(self, ids: list[int]) -> int:
-        with self._lock:
             with self.transaction():
-                deleted = sum(len(self.execute("DELETE FROM messages WHERE id = ? RETURNING id", (i,))) for i in ids)
-                if deleted:
+                found = [message.id for message in self.messages() if pattern.search(message.text)]
+                for message_id in found:
+                    self.execute("DELETE FROM messages WHERE id = ?", (message_id,))
+                if found:
                     self.execute("DELETE FROM training_sessions")
-            if deleted and not self._depth:
+            if found and not self._depth:
                 self._truncate_log()
-            return deleted
+            return len(found)
 
     def wipe(self) -> None:
         """Delete everything typed and everything learned from it, for good: not even the key brings it back.
@@ -206,7 +178,7 @@ class Store:
             if self._depth:
                 raise RuntimeError("a wipe cannot be part of a transaction: it must not be undone")
             with self.transaction():
-                for table in ("messages", "training_sessions", "learned"):
+                for table in ("messages", "training_sessions"):
                     self.execute(f"DELETE FROM {table}")  # noqa: S608 (a constant)
             emptied = self._truncate_log()
         if not emptied:
@@ -223,26 +195,24 @@ class Store:
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Keep how far a session came, in place of what was kept for its task."""
-        self.execute("REPLACE INTO training_sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", astuple(checkpoint))
+        self.execute("REPLACE INTO training_sessions VALUES (?, ?, ?, ?, ?)", astuple(checkpoint))
 
     def load_checkpoint(self, task: str) -> Checkpoint | None:
         rows = self.execute("SELECT * FROM training_sessions WHERE task = ?", (task,))
-        if not rows:
-            return None
-        checkpoint = Checkpoint(*rows[0])
-        return replace(checkpoint, state=SessionState(checkpoint.state))
+        return Checkpoint(*rows[0]) if rows else None
 
     def clear_checkpoint(self, task: str) -> None:
         self.execute("DELETE FROM training_sessions WHERE task = ?", (task,))
 
-    # Named values
+    # Settings
 
     def save_setting(self, name: str, value: bytes) -> None:
         """Keep what is chosen or made once; it survives a wipe. Nothing that was typed belongs here."""
         self.execute("REPLACE INTO settings VALUES (?, ?)", (name, value))
 
     def load_setting(self, name: str) -> bytes | None:
-        return self._value("settings", name)
+        rows = self.execute("SELECT value FROM settings WHERE name = ?", (name,))
+        return bytes(rows[0][0]) if rows else None
 
     def setting_or(self, name: str, make: Callable[[], bytes]) -> bytes:
         """The setting, made and kept first if there is none: of several callers, one makes it."""
@@ -251,20 +221,6 @@ class Store:
                 value = make()
                 self.save_setting(name, value)
             return value
-
-    def save_learned(self, name: str, value: bytes) -> None:
-        """Keep what was learned from the messages: a personal delta, a personal word list. A wipe deletes it."""
-        self.execute("REPLACE INTO learned VALUES (?, ?)", (name, value))
-
-    def load_learned(self, name: str) -> bytes | None:
-        return self._value("learned", name)
-
-    def clear_learned(self, name: str) -> None:
-        self.execute("DELETE FROM learned WHERE name = ?", (name,))
-
-    def _value(self, table: str, name: str) -> bytes | None:
-        rows = self.execute(f"SELECT value FROM {table} WHERE name = ?", (name,))  # noqa: S608 (a constant)
-        return bytes(rows[0][0]) if rows else None
 
     def _migrate(self) -> None:
         with self.transaction():

@@ -19,14 +19,12 @@ import numpy as np
 from hushfold_format import Batch, ModelFiles, batches, message_ids
 from hushfold_protocol.plan import Plan, TrainingParameters
 
-from .clock import Clock
 from .conditions import Gate
 from .errors import ConditionsLost, MessagesDeleted, ModelError, NotEligible, StoreError, TrainingDiverged
 from .model import TrainingModel, Vector
-from .store import Checkpoint, Message, SessionState, Store
+from .store import Checkpoint, Message, Store
 
 CHECKPOINT_STEPS = 25  # steps between checkpoints: what a killed process loses at most
-_MESSAGE_ID_BYTES = 8
 
 
 class Progress(NamedTuple):
@@ -55,16 +53,6 @@ class TrainingTask:
         return cls(plan.task, plan.hash, plan.model.part, plan.training)
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedUpdate:
-    """What a session learned. As private as the messages: it leaves the device clipped, noised and masked only."""
-
-    update: Vector  # start - end of the part, `[size of the part]`, the sign of TFF's client updates
-    steps: int
-    examples: int  # messages; stays on the device
-    duration: float  # seconds of the run that finished it
-
-
 class TrainingSession:
     """One task on this device's messages. Used by one thread.
 
@@ -84,7 +72,6 @@ class TrainingSession:
         start: Vector,
         store: Store,
         gate: Gate,
-        clock: Clock,
         *,
         checkpoint_steps: int = CHECKPOINT_STEPS,
     ) -> None:
@@ -97,20 +84,30 @@ class TrainingSession:
                 f"The graph of model {manifest.name!r} takes {manifest.batch}x{manifest.time}",
             )
         self._vocabulary = files.vocabulary
-        self._files_digest = "".join(manifest.files[role].sha256 for role in ("training", "vocabulary")).encode()
         self._task = task
         self._part = slice(*manifest.parts[task.part])
         self._start = start
-        self._start_sha256 = hashlib.sha256(start.astype("<f4").tobytes()).digest()
         self._store = store
         self._gate = gate
-        self._clock = clock
         self._checkpoint_steps = checkpoint_steps
+        self._origin = hashlib.sha256()  # of all that makes a session but its examples
+        files_sha256 = (bytes.fromhex(manifest.files[role].sha256) for role in ("training", "vocabulary"))
+        for field in (
+            task.plan_id,
+            parameters.write_fields(),
+            task.part.encode(),
+            *files_sha256,
+            start.astype("<f4").tobytes(),
+        ):
+            self._origin.update(hashlib.sha256(field).digest())
         # An interpreter of its own: no other session, and no evaluation, sees weights half trained.
         self._model = TrainingModel(files)
 
-    def run(self, progress: Callable[[Progress], None] | None = None) -> FinishedUpdate:
-        """Train from the start, or from the checkpoint of this very session, to the last step.
+    def run(self, progress: Callable[[Progress], None] | None = None) -> Vector:
+        """Train from the start, or from the checkpoint of this very session, to the last step; the update.
+
+        The update is start - end of the part, `[size of the part]`, the sign of TFF's client updates. It is as private
+        as the messages: it leaves the device clipped, noised and masked only.
 
         The checkpoint of a finished session stays until its owner has made use of the update, and a second run
         returns that at once: `store.clear_checkpoint` ends it.
@@ -125,18 +122,13 @@ class TrainingSession:
             TrainingDiverged: the result is useless. The work so far is discarded.
             ModelError: the weights are not this model's, or the runtime failed.
         """
-        began = self._clock.monotonic()
         examples, done, vector = self._resume() or (self._choose(), 0, self._start)
         if done < self._task.parameters.steps:
             if waiting := self._gate.waiting_for():
                 raise ConditionsLost(waiting, "Not started: " + ", ".join(reason.text for reason in waiting))
             vector = self._train(vector, done, examples, progress)
-        return FinishedUpdate(
-            update=self._start[self._part] - vector[self._part],
-            steps=self._task.parameters.steps,
-            examples=len(examples.messages),
-            duration=self._clock.monotonic() - began,
-        )
+        update: Vector = self._start[self._part] - vector[self._part]
+        return update
 
     def _train(
         self, vector: Vector, done: int, examples: _Examples, progress: Callable[[Progress], None] | None
@@ -181,37 +173,26 @@ class TrainingSession:
     def _resume(self) -> tuple[_Examples, int, Vector] | None:
         """Examples, steps done and weights of this session's checkpoint, if there is one and it still holds."""
         checkpoint = self._store.load_checkpoint(self._task.name)
-        if checkpoint is None or checkpoint.model_sha256 != self._start_sha256:
+        if checkpoint is None:
             return None
-        newest = int.from_bytes(checkpoint.plan_id[:_MESSAGE_ID_BYTES], "big")
         # Messages typed since are left out, or a session on a busy phone would start anew each time.
-        chosen = self._select(newest)
-        if (checkpoint.plan_id, checkpoint.part) != (self._identity(chosen, newest), self._task.part):
+        chosen = self._select(checkpoint.newest_message)
+        if checkpoint.identity != self._identity(chosen):
             return None
         vector = self._start.copy()
         vector[self._part] = np.frombuffer(checkpoint.vector, "<f4")
-        return self._examples(chosen, newest), checkpoint.step, vector
+        return self._examples(chosen, checkpoint.newest_message), checkpoint.step, vector
 
     def _save(self, done: int, examples: _Examples) -> Vector:
         """Keep how far the session came, unless what it learned from was deleted meanwhile; the weights."""
         vector = self._model.vector()
         if not np.isfinite(vector).all():
             raise self._diverged(done)
-        state = SessionState.TRAINED if done == self._task.parameters.steps else SessionState.TRAINING
+        trained = vector[self._part].astype("<f4").tobytes()
         with self._store.transaction():
-            remaining = self._select(examples.newest)
-            if self._identity(remaining, examples.newest) == examples.identity:
+            if self._identity(self._select(examples.newest)) == examples.identity:
                 self._store.save_checkpoint(
-                    Checkpoint(
-                        task=self._task.name,
-                        plan_id=examples.identity,
-                        part=self._task.part,
-                        step=done,
-                        vector=vector[self._part].astype("<f4").tobytes(),
-                        model_sha256=self._start_sha256,
-                        state=state,
-                        updated_at=self._clock.now(),
-                    )
+                    Checkpoint(self._task.name, examples.identity, examples.newest, done, trained)
                 )
                 return vector
         raise MessagesDeleted(
@@ -238,20 +219,19 @@ class TrainingSession:
         count = sum(1 for _ in batches(messages, parameters.batch, parameters.time))
         if not count:
             raise NotEligible(f"task {self._task.name!r} finds no word to learn in {len(chosen)} messages")
-        return _Examples(messages, count, newest, self._identity(chosen, newest))
+        return _Examples(messages, count, newest, self._identity(chosen))
 
     def _select(self, newest: int | None = None) -> list[Message]:
         """The messages that the plan takes, newest first; with `newest`, of those with this id or a lower one."""
-        messages = self._store.messages(newest_first=True)
-        known = [m for m in messages if m.weight > 0 and (newest is None or m.id <= newest)]
+        known = [message for message in self._store.messages() if newest is None or message.id <= newest]
         return known[: self._task.parameters.max_examples]
 
-    def _identity(self, chosen: Sequence[Message], newest: int) -> bytes:
-        """What makes a session this one: its plan, its graph and its examples. `newest` is readable at its start."""
-        digest = hashlib.sha256(self._task.plan_id + self._task.parameters.write_fields() + self._files_digest)
+    def _identity(self, chosen: Sequence[Message]) -> bytes:
+        """What makes a session this one: its plan, its graph, where it starts and its examples; 32 bytes."""
+        digest = self._origin.copy()
         for message in chosen:
-            digest.update(message.id.to_bytes(_MESSAGE_ID_BYTES, "big"))  # ids are never given out twice
-        return newest.to_bytes(_MESSAGE_ID_BYTES, "big") + digest.digest()
+            digest.update(message.id.to_bytes(8, "big"))  # ids are never given out twice
+        return digest.digest()
 
 
 class _Examples(NamedTuple):
@@ -260,4 +240,4 @@ class _Examples(NamedTuple):
     messages: list[list[int]]  # token ids, newest message first
     batches: int  # in one pass over them
     newest: int  # message id; later messages are not of this session
-    identity: bytes
+    identity: bytes  # of the session

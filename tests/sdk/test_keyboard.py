@@ -7,7 +7,7 @@ import pytest
 from hushfold.clock import ManualClock
 from hushfold.errors import ModelError
 from hushfold.keyboard import Keyboard
-from hushfold.store import Checkpoint, SessionState, Store
+from hushfold.store import Checkpoint, Store
 from hushfold_format import FIRST_WORD
 
 KEY = bytes(range(32))
@@ -90,7 +90,7 @@ def test_odd_text_can_be_kept(keyboard, text):
 def test_forgetting_takes_the_messages_and_what_was_trained_from_them(keyboard, store, clock):
     for text in ("meet Rachel at noon", "is rachel there?", "the rachels are nice", "hello there"):
         keyboard.learn(text)
-    store.save_checkpoint(Checkpoint("t", b"p", "whole", 3, b"", bytes(32), SessionState.TRAINING, clock.now()))
+    store.save_checkpoint(Checkpoint("t", bytes(32), 4, 3, b""))
     assert keyboard.forget("Rachel") == 2
     assert texts(keyboard) == ["hello there", "the rachels are nice"]
     assert store.load_checkpoint("t") is None

@@ -40,10 +40,10 @@ with Device("phone", KeyFile("key"), conditions=SimulatedConditions(), dwell=0) 
     parameters = TrainingParameters(3, shape.batch, shape.time, 0.1, 5, 100, 1)
     task = TrainingTask("words", b"local", "adapter", parameters)
     losses = []
-    result = device.training_session(task, device.weights()).run(lambda now: losses.append(now.loss))
-    assert result.steps == len(losses) == 3, losses
+    update = device.training_session(task, device.weights()).run(lambda now: losses.append(now.loss))
+    assert len(losses) == 3, losses
     assert losses[-1] < losses[0], losses
-    assert (result.update != 0).any()
+    assert (update != 0).any()
 
 assert "tensorflow" not in sys.modules
 assert importlib.util.find_spec("tensorflow") is None
