@@ -7,14 +7,13 @@ become errors with the server's own words.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from dataclasses import dataclass
 from typing import Self
-from urllib.parse import urlsplit
 
 import urllib3
 
+from hushfold_protocol.addresses import check_address
 from hushfold_protocol.errors import WireError
 from hushfold_protocol.wire import Message, decode_any
 
@@ -27,7 +26,7 @@ TIMEOUT = urllib3.Timeout(connect=10.0, read=60.0)  # seconds
 
 @dataclass(frozen=True)
 class Service:
-    """One federated server, as an app embeds it."""
+    """One federated server, as an app embeds it. Raises ValueError for addresses or a key that cannot be used."""
 
     service_url: str  # of the device API
     authority_url: str  # of the enrolment authority
@@ -36,11 +35,7 @@ class Service:
 
     def __post_init__(self) -> None:
         for url in (self.service_url, self.authority_url):
-            parts = urlsplit(url)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError(f"{url!r} is not the address of a server: https://host is needed")
-            if parts.scheme == "http" and not _is_loopback(parts.hostname):
-                raise ValueError(f"{url!r} would send messages in the open: https is needed off this machine")
+            check_address(url)
         if len(self.authority_key) != 32:
             raise ValueError(f"the authority's key has {len(self.authority_key)} bytes, 32 are needed")
 
@@ -128,10 +123,3 @@ def _problem(status: int, content: bytes) -> ServiceError:
     if status >= 500 or status == 429:
         return Unreachable(f"the server cannot answer now: {said}", advice or "Try again later")
     return RemoteRefused(said, advice)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

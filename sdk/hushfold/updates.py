@@ -14,19 +14,19 @@ Without the server, or with one that lies, the channel raises and the active mod
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from tuf.api import exceptions
 from tuf.api.metadata import Metadata, TargetFile, Targets
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 from urllib3.exceptions import HTTPError
+
+from hushfold_protocol.addresses import check_address
 
 from .durable import replace_file
 from .errors import ModelError, Refusal, ReleaseRefused, ReleaseUnavailable
@@ -60,7 +60,7 @@ class ReleaseChannel:
         max_bytes: int = MAX_RELEASE_BYTES,
     ) -> None:
         for url in (metadata_url, targets_url):
-            _require_tls(url)
+            check_address(url)
         self._metadata = Path(folder) / "metadata"
         self._targets = Path(folder) / "targets"
         self._root = root_json
@@ -297,13 +297,3 @@ def _reported(what: str) -> Iterator[None]:
         raise ReleaseUnavailable(
             f"{what} could not be fetched: {cause or type(cause).__name__}", "Try again later; the active model stays"
         ) from error
-
-
-def _require_tls(url: str) -> None:
-    parts = urlsplit(url)
-    try:
-        local = ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        local = parts.hostname == "localhost"
-    if parts.scheme != "https" and not (parts.scheme == "http" and local):
-        raise ValueError(f"{url}: TLS is required for a server on another machine; use https")

@@ -351,7 +351,7 @@ def test_a_large_document_is_not_fetched(repository, channel):
     assert refused(lambda: channel.fetch_json("service.json")) is Refusal.TOO_LARGE
 
 
-@pytest.mark.parametrize("url", ["http://releases.example/", "ftp://localhost/", "http://10.0.0.1/", "releases"])
+@pytest.mark.parametrize("url", ["http://releases.example/", "http://10.0.0.1/"])
 def test_tls_is_required_off_this_machine(tmp_path, repository, url):
     with pytest.raises(ValueError, match="TLS is required"):
         ReleaseChannel(tmp_path, repository.root_json, url, TARGETS_URL, INSTALLATION)
