@@ -20,11 +20,11 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.exc import DatabaseError
 
-from . import keys, operations
+from . import keys, operations, overview
 from .database import Database
 from .errors import ConfigurationError, ServerError
 from .launcher import end_with
-from .operations import ReleaseOverview, TaskOverview
+from .overview import ReleaseOverview, TaskOverview
 from .process import REFUSED, stop_on_signals
 from .settings import HOME_VARIABLE, Home, Settings
 from .shipped_models import shipped_models
@@ -105,7 +105,7 @@ def up(
 def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show tasks, their rounds and privacy, and releases."""
     with _database(home) as database:
-        tasks, releases = operations.list_tasks(database), operations.list_releases(database)
+        tasks, releases = overview.list_tasks(database), overview.list_releases(database)
     if as_json:
         _print_json({"tasks": _plain(tasks), "releases": _plain(releases)})
     else:
@@ -134,7 +134,7 @@ def create_task(
 def list_tasks(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show every task."""
     with _database(home) as database:
-        tasks = operations.list_tasks(database)
+        tasks = overview.list_tasks(database)
     if as_json:
         _print_json(_plain(tasks))
     else:
@@ -161,7 +161,7 @@ def resume_task(name: str, home: HomeOption = None) -> None:
 def list_releases(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show every release, newest first."""
     with _database(home) as database:
-        releases = operations.list_releases(database)
+        releases = overview.list_releases(database)
     if as_json:
         _print_json(_plain(releases))
     else:

@@ -305,6 +305,18 @@ def move(
         )
 
 
+def withdraw(connection: Connection, number: int, reason: str) -> None:
+    """Stops offering a release, in the caller's transaction. Raises NotFound."""
+    custom = connection.scalar(select(releases.c.custom).where(releases.c.number == number))
+    if custom is None:
+        raise NotFound(f"there is no release {number}")
+    connection.execute(
+        update(releases)
+        .where(releases.c.number == number)
+        .values(status=ReleaseStatus.WITHDRAWN, custom={**custom, "reason": reason})
+    )
+
+
 def _sqlite_engine(path: Path) -> Engine:
     # SQLite would create the file readable to all; its -wal and -shm files inherit the mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))

@@ -1,84 +1,23 @@
-"""What an operator does to a server, and what one sees: tasks, releases, the state of things.
+"""What an operator does to a server: launches and pauses tasks, widens and takes back releases.
 
 All of it goes through the database. The processes act on it: the learner on tasks, the publisher on releases.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from hushfold_protocol.messages import Invitation
-from hushfold_protocol.plan import Plan
-
-from .database import (
-    Database,
-    Phase,
-    ReleaseStatus,
-    TaskStatus,
-    charges,
-    participations,
-    releases,
-    rounds,
-    states,
-    tasks,
-)
+from .database import Database, ReleaseStatus, TaskStatus, releases, tasks, withdraw
 from .errors import NotFound, StateError
-from .planning import Extrapolation, encoding_for, extrapolated_epsilon
+from .planning import encoding_for, extrapolated_epsilon
 from .shipped_models import ShippedModels
 from .tasks import TaskSpec, load_task
 
 MAX_VERSION_BYTES = 32  # of a plan's and a check-in's field
-
-
-@dataclass(frozen=True, slots=True)
-class RoundStatus:
-    """A task's newest round."""
-
-    number: int
-    phase: Phase
-    joined: int  # devices in the roster
-    survivors: int  # devices in the sum
-    reason: str  # why it was aborted
-
-
-@dataclass(frozen=True, slots=True)
-class TaskOverview:
-    """A task and how far it is."""
-
-    name: str
-    population: str
-    status: TaskStatus
-    reason: str
-    model: str
-    part: str
-    rounds_done: int  # successful ones
-    rounds_planned: int
-    round: RoundStatus | None  # none before the first
-    epsilon: float  # spent by the most exposed device
-    budget_epsilon: float
-    delta: float
-    extrapolation: Extrapolation | None  # where the task names a larger cohort; never measured
-
-
-@dataclass(frozen=True, slots=True)
-class ReleaseOverview:
-    """A row of `releases`."""
-
-    number: int
-    model: str
-    version: str
-    task: str | None
-    status: ReleaseStatus
-    rollout_percent: int
-    reason: str  # why it was withdrawn
-    created_at: float  # unix seconds
-    published_at: float | None  # unix seconds
 
 
 def launch_task(database: Database, text: str, models: Path, now: float) -> TaskSpec:
@@ -88,7 +27,11 @@ def launch_task(database: Database, text: str, models: Path, now: float) -> Task
     taken; NotFound for a model that is not installed.
     """
     spec = load_task(text)
-    encoding_for(spec, _dimension(ShippedModels(models), spec))  # raises if the noise does not fit
+    dimension = _dimension(ShippedModels(models), spec)
+    encoding_for(spec, dimension)  # raises if the noise does not fit
+    cohort = spec.report.extrapolate_to
+    if cohort is not None:  # the fewer survive, the more noise the larger cohort would need
+        extrapolated_epsilon(spec, dimension, survivors=spec.cohort.floor, cohort=cohort, rounds=spec.schedule.rounds)
     try:
         with database.begin() as connection:
             connection.execute(
@@ -168,101 +111,6 @@ def roll_back(database: Database, number: int, now: float) -> int:
             )
         )
     return new
-
-
-def withdraw(connection: Connection, number: int, reason: str) -> None:
-    """Stops offering a release, in the caller's transaction. Raises NotFound."""
-    row = _release(connection, number)
-    connection.execute(
-        update(releases)
-        .where(releases.c.number == number)
-        .values(status=ReleaseStatus.WITHDRAWN, custom={**row.custom, "reason": reason})
-    )
-
-
-def list_releases(database: Database) -> list[ReleaseOverview]:
-    """Every release, newest first."""
-    with database.read() as connection:
-        rows = connection.execute(select(releases).order_by(releases.c.number.desc())).all()
-    return [
-        ReleaseOverview(
-            row.number,
-            row.model,
-            row.version,
-            row.task,
-            row.status,
-            row.custom.get("rollout_percent", 100),
-            row.custom.get("reason", ""),
-            row.created_at,
-            row.published_at,
-        )
-        for row in rows
-    ]
-
-
-def list_tasks(database: Database) -> list[TaskOverview]:
-    """Every task, oldest first."""
-    with database.read() as connection:
-        rows = connection.execute(select(tasks).order_by(tasks.c.created_at, tasks.c.name)).all()
-        newest = {row.name: _newest_round(connection, row.name) for row in rows}
-        counted = select(states.c.task, func.max(states.c.number)).group_by(states.c.task)
-        done: Mapping[str, int] = {row.task: row[1] for row in connection.execute(counted)}
-        # What was spent never sinks: the greatest charge is the last one.
-        charged = select(charges.c.task, func.max(charges.c.epsilon_after)).group_by(charges.c.task)
-        spent: Mapping[str, float] = {row.task: row[1] for row in connection.execute(charged)}
-        extrapolations = {row.name: _extrapolation(connection, row.name, load_task(row.spec)) for row in rows}
-    overviews = []
-    for row in rows:
-        spec = load_task(row.spec)
-        overviews.append(
-            TaskOverview(
-                name=row.name,
-                population=row.population,
-                status=row.status,
-                reason=row.reason,
-                model=spec.task.model,
-                part=spec.task.part,
-                rounds_done=done.get(row.name, 0),
-                rounds_planned=spec.schedule.rounds,
-                round=newest[row.name],
-                epsilon=spent.get(row.name, 0.0),
-                budget_epsilon=spec.privacy.budget_epsilon,
-                delta=spec.privacy.delta,
-                extrapolation=extrapolations[row.name],
-            )
-        )
-    return overviews
-
-
-def _extrapolation(connection: Connection, name: str, spec: TaskSpec) -> Extrapolation | None:
-    """What the task's rounds would have cost in the larger cohort that it names: of the device that took part most,
-    and as if every sum had been the smallest one."""
-    cohort = spec.report.extrapolate_to
-    smallest = connection.execute(
-        select(charges.c.survivors, rounds.c.invitation)
-        .join(rounds, rounds.c.id == charges.c.round)
-        .where(charges.c.task == name)
-        .order_by(charges.c.survivors)
-    ).first()
-    if cohort is None or smallest is None or cohort < smallest.survivors:
-        return None
-    taken = select(func.count()).where(participations.c.task == name).group_by(participations.c.device)
-    return extrapolated_epsilon(
-        spec,
-        Plan.decode(Invitation.decode(smallest.invitation).plan).update.dimension,
-        survivors=smallest.survivors,
-        cohort=cohort,
-        rounds=max(connection.scalars(taken)),
-    )
-
-
-def _newest_round(connection: Connection, task: str) -> RoundStatus | None:
-    row = connection.execute(
-        select(rounds).where(rounds.c.task == task).order_by(rounds.c.number.desc()).limit(1)
-    ).one_or_none()
-    if row is None:
-        return None
-    return RoundStatus(row.number, row.phase, row.joined, row.survivors, row.reason)
 
 
 def _switch(database: Database, name: str, before: TaskStatus, after: TaskStatus, reason: str) -> None:

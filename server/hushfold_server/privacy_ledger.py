@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from dp_accounting import GaussianDpEvent, rdp
-from sqlalchemy import Connection, Row, func, insert, select
+from sqlalchemy import Connection, Row, insert, select
 
 from hushfold_protocol.plan import Plan
 from hushfold_protocol.privacy import ORDERS, RdpCurve, round_curve
@@ -46,25 +46,6 @@ class Charge:
     epsilon_after: float  # of the device that took part most, this round included
     delta: float
     charged_at: float  # unix seconds
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerReport:
-    """What a task has spent. Epsilons are those of the most exposed device."""
-
-    task: str
-    budget_epsilon: float
-    delta: float
-    epsilon: float  # spent; 0 before the first round
-    gamma: float  # fraction of a session's maximum that is assumed to collude and add no noise
-    devices: int  # that took part at least once
-    most_participations: int  # of one device
-    charges: tuple[Charge, ...]  # oldest first
-
-    @property
-    def remaining_epsilon(self) -> float:
-        """What is left of the budget. Epsilons do not add up: a second round costs less of it than the first."""
-        return max(0.0, self.budget_epsilon - self.epsilon)
 
 
 class PrivacyLedger:
@@ -139,26 +120,6 @@ class PrivacyLedger:
         parts = [{"round": round_id, "task": plan.task, "device": device} for device in sorted(devices)]
         connection.execute(insert(participations), parts)
         return Charge(round_id, len(devices), contributors, epsilon, plan.delta, now)
-
-    def report(self, task: str) -> LedgerReport:
-        """What the task has spent. Raises NotFound for an unknown task."""
-        with self._database.read() as connection:
-            spec = _spec(connection, task)
-            rows = connection.execute(
-                select(charges).where(charges.c.task == task).order_by(charges.c.charged_at, charges.c.round)
-            ).all()
-            _, spent = _exposures(connection, task)
-            counts = _participation_counts(connection, task)
-        return LedgerReport(
-            task=task,
-            budget_epsilon=spec.privacy.budget_epsilon,
-            delta=spec.privacy.delta,
-            epsilon=_greatest_epsilon(spent, spec.privacy.delta),
-            gamma=spec.cohort.gamma,
-            devices=len(counts),
-            most_participations=max(counts, default=0),
-            charges=tuple(map(_as_charge, rows)),
-        )
 
 
 def _spec(connection: Connection, task: str) -> TaskSpec:
@@ -241,12 +202,6 @@ def _check_round(plan: Plan, contributors: int, curve: RdpCurve) -> None:
             "of Gaussian noise of the same variance",
             "Open no round; the privacy curve is computed wrongly",
         )
-
-
-def _participation_counts(connection: Connection, task: str) -> list[int]:
-    """Of each device that took part, in how many rounds it did."""
-    counted = select(func.count()).where(participations.c.task == task).group_by(participations.c.device)
-    return list(connection.scalars(counted))
 
 
 def _as_charge(row: Row[Any]) -> Charge:

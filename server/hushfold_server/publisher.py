@@ -31,10 +31,9 @@ from hushfold_format.manifest import MANIFEST
 from hushfold_protocol.wire import VERSION as PROTOCOL_VERSION
 
 from . import keys
-from .database import Database, Phase, ReleaseStatus, move, releases, rounds, tasks
+from .database import Database, Phase, ReleaseStatus, move, releases, rounds, tasks, withdraw
 from .errors import ConfigurationError, Corrupt, NotFound
 from .objects import ObjectStore
-from .operations import withdraw
 from .process import announce_ready, refusing, start_logging, stop_on_signals
 from .releases import ReleaseRepository, Target
 from .settings import Home, Settings

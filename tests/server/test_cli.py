@@ -190,7 +190,11 @@ def test_status_shows_round_release_and_budget(run, home, models, file):
     for word in ("2 of 10", "2 masking, 19 joined", "1.25 of 6"):
         assert word in line
     (task,) = json.loads(run("status", "--json")[1])["tasks"]
-    assert task["round"] == {"number": 2, "phase": "masking", "joined": 19, "survivors": 0, "reason": ""}
+    assert [row["number"] for row in task["rounds"]] == [1, 2]
+    assert task["rounds"][-1] == task["round"] == {
+        "number": 2, "phase": "masking", "reason": "", "invited": 0, "joined": 19, "sharers": 0, "survivors": 0,
+        "epsilon_after": 1.25,
+    }  # fmt: skip
     with database.begin() as connection:
         connection.execute(update(rounds).where(rounds.c.number == 2).values(phase="aborted", reason="[too] few"))
     assert "aborted ([too] few)" in run("status")[1]  # brackets are not taken for markup

@@ -14,7 +14,7 @@ from task_files import task_file
 from test_releases import Clock, Device
 
 from hushfold_protocol.signing import device_id
-from hushfold_server import keys, operations
+from hushfold_server import keys, operations, overview
 from hushfold_server.database import Database, Phase, ReleaseStatus, releases, rounds, states, tasks
 from hushfold_server.errors import ConfigurationError, NotFound, StateError
 from hushfold_server.objects import ObjectStore
@@ -81,7 +81,7 @@ class Server:
             return {row.number: row.phase for row in connection.execute(select(rounds))}
 
     def statuses(self):
-        return {row.number: row.status for row in operations.list_releases(self.database)}
+        return {row.number: row.status for row in overview.list_releases(self.database)}
 
 
 @pytest.fixture
@@ -235,7 +235,7 @@ def test_a_long_version_keeps_within_its_field(server):
     server.learn("2.0.0", 2)
     server.start()
     operations.roll_back(server.database, 2, now=5.0)
-    versions = [row.version for row in operations.list_releases(server.database)]
+    versions = [row.version for row in overview.list_releases(server.database)]
     assert versions[0] == "1." + "0" * 27 + "-r4"
 
 
@@ -249,7 +249,7 @@ def test_weights_that_no_device_could_use_are_withdrawn_and_hold_nobody_up(serve
     good = server.learn("1.2.0", 2)
     publisher.turn()
     assert server.statuses() == {1: "published", bad: "withdrawn", good: "published"}
-    assert said in operations.list_releases(server.database)[1].reason
+    assert said in overview.list_releases(server.database)[1].reason
     assert "next_word/1.1.0/weights.f32" not in offered(server.device())
 
 
