@@ -31,12 +31,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import EncodingError, RoundingFailed
-from .packing import MAX_BITS, MIN_BITS
+from .packing import MAX_BITS, MIN_BITS, EncodedVector
 from .randomness import RandomBytes, system_randomness
-from .rotation import padded_size, rotate, unrotate
+from .rotation import FloatVector, padded_size, rotate, unrotate
 from .skellam import MAX_STDDEV, sample_skellam
-
-FloatVector = npt.NDArray[np.float32]
 
 MAX_DIMENSION = 1 << 24  # values of an update
 MAX_ROUNDINGS = 8  # draws of one vector before the device gives up on the round
@@ -159,9 +157,7 @@ class EncodingParameters:
         return self.l2_bound * min(math.sqrt(self.padded), self.l2_bound)
 
 
-def encode(
-    update: FloatVector, parameters: EncodingParameters, randomness: RandomBytes | None = None
-) -> npt.NDArray[np.uint32]:
+def encode(update: FloatVector, parameters: EncodingParameters, randomness: RandomBytes | None = None) -> EncodedVector:
     """Encodes float32[d] into uint32[D], each below 2^b, with this device's noise in it.
 
     Without `randomness` a fresh stream of the operating system is used, which is what a device must do. Raises
@@ -210,7 +206,7 @@ def quantise(
     )
 
 
-def decode_sum(total: npt.NDArray[np.uint32], parameters: EncodingParameters) -> FloatVector:
+def decode_sum(total: EncodedVector, parameters: EncodingParameters) -> FloatVector:
     """Decodes the sum modulo 2^b of encoded updates, uint32[D], into the sum of the updates, float32[d]."""
     if total.shape != (parameters.padded,):
         raise EncodingError(f"a sum has shape ({parameters.padded},), but this one has {total.shape}")

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-Vector = npt.NDArray[np.uint32]
+EncodedVector = npt.NDArray[np.uint32]
+"""One-dimensional; each value below 2^bits, and sums taken modulo 2^bits."""
 
 MIN_BITS, MAX_BITS = 8, 32
 
@@ -39,7 +40,7 @@ def _pieces(bits: int) -> tuple[int, int, list[tuple[int, int, int]]]:
     return values, size, pieces
 
 
-def pack(vector: Vector, bits: int) -> bytes:
+def pack(vector: EncodedVector, bits: int) -> bytes:
     """The values of a uint32 vector, each below 2^bits, in ceil(n * bits / 8) bytes. Raises ValueError."""
     _check_bits(bits)
     if bits < 32 and vector.size and int(vector.max()) >> bits:
@@ -59,7 +60,7 @@ def pack(vector: Vector, bits: int) -> bytes:
     return packed.tobytes()[: packed_size(vector.size, bits)]
 
 
-def unpack(data: bytes, count: int, bits: int) -> Vector:
+def unpack(data: bytes, count: int, bits: int) -> EncodedVector:
     """The inverse of `pack`. Raises ValueError unless `data` is exactly `count` values, unused bits being zero."""
     if len(data) != packed_size(count, bits):
         raise ValueError(f"{len(data)} bytes for {count} values of {bits} bits, {packed_size(count, bits)} needed")

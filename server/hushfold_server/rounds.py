@@ -24,9 +24,9 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from hushfold_protocol.errors import Equivocation, Refused, RemoteError
 from hushfold_protocol.messages import Closed, ComeBack, Ending, Invitation, Join, Masked, Signed, Wait
+from hushfold_protocol.packing import EncodedVector
 from hushfold_protocol.plan import Plan
 from hushfold_protocol.secagg import server as secagg
-from hushfold_protocol.secagg.crypto import Vector
 from hushfold_protocol.signing import device_id, verify
 from hushfold_protocol.wire import Message, decode_any
 
@@ -66,7 +66,7 @@ class _Live:
     deadline: float  # unix seconds
     step_seconds: float
     stage: secagg.Stage
-    total: Vector  # uint32[D], masked, modulo 2^32
+    total: EncodedVector  # uint32[D], masked, modulo 2^32
 
     @property
     def id(self) -> str:

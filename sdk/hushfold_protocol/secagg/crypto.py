@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
-import numpy.typing as npt
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -14,10 +13,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ..errors import Refused
+from ..packing import EncodedVector
 
-Vector = npt.NDArray[np.uint32]
-
-_LABEL = b"hushfold/v1/secagg/"
+LABEL = b"hushfold/v1/secagg/"  # of every hash and derivation in a session
 _CHUNK = 1 << 17  # values of four bytes: half a megabyte stays in the cache
 _ZEROS = bytes(4 * _CHUNK)
 # A key encrypts one message and no other (it depends on session, sender and receiver), so the nonce may be fixed.
@@ -26,7 +24,7 @@ _NONCE = bytes(12)
 
 def derive(secret: bytes, purpose: str, session: bytes, first: int, second: int) -> bytes:
     """32 bytes by HKDF-SHA256 (RFC 5869) for one purpose between two roster indices of one session."""
-    info = _LABEL + purpose.encode() + b"\0" + session + first.to_bytes(2, "big") + second.to_bytes(2, "big")
+    info = LABEL + purpose.encode() + b"\0" + session + first.to_bytes(2, "big") + second.to_bytes(2, "big")
     return HKDF(SHA256(), 32, salt=None, info=info).derive(secret)
 
 
@@ -55,7 +53,7 @@ def self_seed(secret: bytes, session: bytes, index: int) -> bytes:
 
 def commit(seed: bytes, round_id: bytes) -> bytes:
     """Commitment to a self-mask secret: it has 256 bits of entropy, so a hash hides it."""
-    return hashlib.sha256(_LABEL + b"commit\0" + round_id + seed).digest()
+    return hashlib.sha256(LABEL + b"commit\0" + round_id + seed).digest()
 
 
 def encrypt_shares(key: bytes, plain: bytes, session: bytes, sender: int, receiver: int) -> bytes:
@@ -71,13 +69,18 @@ def decrypt_shares(key: bytes, sealed: bytes, session: bytes, sender: int, recei
 
 
 def _ends(session: bytes, sender: int, receiver: int) -> bytes:
-    return _LABEL + session + sender.to_bytes(2, "big") + receiver.to_bytes(2, "big")
+    return LABEL + session + sender.to_bytes(2, "big") + receiver.to_bytes(2, "big")
 
 
-def apply_mask(vector: Vector, seed: bytes, sign: int) -> None:
+def pair_sign(one: int, other: int) -> int:
+    """Whether device `one` adds (1) or subtracts (-1) the mask that it has in common with `other`; they cancel."""
+    return 1 if one < other else -1
+
+
+def apply_mask(vector: EncodedVector, seed: bytes, sign: int) -> None:
     """Adds (`sign` = 1) or subtracts (-1) the AES-256-CTR stream of `seed` in place, modulo 2^32.
 
-    Arithmetic modulo 2^b follows by dropping the upper bits at the end. A seed is used for one vector of one
+    Arithmetic modulo 2^b follows by dropping the upper bits at the end (`reduce`). A seed is used for one vector of one
     session only, so the counter starts at zero.
     """
     stream = Cipher(algorithms.AES(seed), modes.CTR(bytes(16))).encryptor()
@@ -88,3 +91,9 @@ def apply_mask(vector: Vector, seed: bytes, sign: int) -> None:
         part = vector[start : start + _CHUNK]
         stream.update_into(memoryview(_ZEROS)[: 4 * part.size], buffer)
         operation(part, words[: part.size], out=part)
+
+
+def reduce(vector: EncodedVector, bits: int) -> None:
+    """Takes every value modulo 2^bits, in place."""
+    if bits < 32:
+        vector &= np.uint32((1 << bits) - 1)

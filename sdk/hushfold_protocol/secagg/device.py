@@ -36,14 +36,13 @@ from ..messages import (
     Unmask,
     from_bitmap,
 )
-from ..packing import pack
+from ..packing import EncodedVector, pack
 from ..plan import Plan
-from ..signing import sign, sign_join, verify
+from ..randomness import RandomBytes
+from ..signing import sign_join
 from ..wire import Message
 from . import crypto, shamir
-from .session import Session, open_session
-
-RandomBytes = Callable[[int], bytes]
+from .session import Session, open_session, sign_consent
 
 
 @dataclass(frozen=True)
@@ -141,21 +140,21 @@ def on_roster(
     return following, Shares(session.id, tuple(sealed))
 
 
-def on_delivery(state: Shared, delivery: Delivery, vector: crypto.Vector) -> tuple[Uploaded, Masked]:
+def on_delivery(state: Shared, delivery: Delivery, vector: EncodedVector) -> tuple[Uploaded, Masked]:
     """Masks `vector` (uint32, already encoded and noised) towards every other sharer.
 
     The caller charges the device's privacy budget before it sends the result.
     """
     session, index = state.session, state.index
-    _same_session(session, delivery.session)
+    session.require(delivery.session)
     bits = session.plan.update.bits
     if vector.dtype != np.uint32 or vector.ndim != 1:
         raise ValueError("a one-dimensional uint32 vector is needed")
     sharers = from_bitmap(delivery.sharers, session.size)
     if index not in sharers:
         raise Refused("this device shared its secrets, but the server says that it did not")
-    if len(sharers) < max(session.plan.cohort.floor, session.threshold):
-        raise TooFew(f"{len(sharers)} devices shared, the floor is {session.plan.cohort.floor}")
+    if len(sharers) < session.consents:
+        raise TooFew(f"{len(sharers)} devices shared, {session.consents} are needed")
     peers = sorted(sharers - {index})
     if len(delivery.sealed) != len(peers):
         raise Refused(f"shares of {len(delivery.sealed)} devices for {len(peers)} peers")
@@ -168,10 +167,9 @@ def on_delivery(state: Shared, delivery: Delivery, vector: crypto.Vector) -> tup
         seed_shares[peer] = plain[: shamir.SHARE_BYTES]
         key_shares[peer] = plain[shamir.SHARE_BYTES :]
         pair = crypto.pair_seed(state.masking, peer_join.masking_key, session.id, index, peer)
-        crypto.apply_mask(masked, pair, 1 if index < peer else -1)
+        crypto.apply_mask(masked, pair, crypto.pair_sign(index, peer))
     crypto.apply_mask(masked, crypto.self_seed(state.seed, session.id, index), 1)
-    if bits < 32:
-        masked &= np.uint32((1 << bits) - 1)
+    crypto.reduce(masked, bits)
     following = Uploaded(session, index, state.identity, sharers, seed_shares, key_shares)
     return following, Masked(session.id, pack(masked, bits))
 
@@ -179,7 +177,7 @@ def on_delivery(state: Shared, delivery: Delivery, vector: crypto.Vector) -> tup
 def on_survivors(state: Uploaded, message: Survivors) -> tuple[Agreed, Consent]:
     """Signs the list of survivors, and forgets at once the shares that this list must never ask for."""
     session = state.session
-    _same_session(session, message.session)
+    session.require(message.session)
     survivors = from_bitmap(message.survivors, session.size)
     if not survivors <= state.sharers:
         raise Refused("the list of survivors names devices that have not shared")
@@ -196,13 +194,13 @@ def on_survivors(state: Uploaded, message: Survivors) -> tuple[Agreed, Consent]:
         {owner: share for owner, share in state.seed_shares.items() if owner in survivors},
         {owner: share for owner, share in state.key_shares.items() if owner in dropped},
     )
-    return following, Consent(session.id, sign(state.identity.key, "consent", text))
+    return following, Consent(session.id, sign_consent(state.identity.key, text))
 
 
 def on_consents(state: Agreed, consents: Consents) -> tuple[Unmasked, Unmask]:
     """Gives the shares that open the sum, once enough survivors have signed the lists that this device signed."""
     session = state.session
-    _same_session(session, consents.session)
+    session.require(consents.session)
     signers = [entry.index for entry in consents.signatures]
     if any(one >= other for one, other in pairwise(signers)):
         raise Refused("the list of consents is not sorted, or names a device twice")
@@ -213,7 +211,7 @@ def on_consents(state: Agreed, consents: Consents) -> tuple[Unmasked, Unmask]:
     text = session.consent_text(state.sharers, state.survivors)
     for entry in consents.signatures:
         try:
-            verify(session.joins[entry.index].certificate.public_key, "consent", text, entry.signature)
+            session.verify_consent(entry.index, text, entry.signature)
         except SignatureInvalid:
             raise Refused(f"device {entry.index} consented to other lists than this device was shown") from None
     answer = Unmask(session.id, _indexed(state.seed_shares), _indexed(state.key_shares))
@@ -222,11 +220,6 @@ def on_consents(state: Agreed, consents: Consents) -> tuple[Unmasked, Unmask]:
 
 def _indexed(shares: dict[int, bytes]) -> tuple[IndexedShare, ...]:
     return tuple(IndexedShare(owner, shares[owner]) for owner in sorted(shares))
-
-
-def _same_session(session: Session, received: bytes) -> None:
-    if received != session.id:
-        raise Refused("a message of another session")
 
 
 class DeviceSession:
@@ -240,7 +233,7 @@ class DeviceSession:
         self,
         plan: Plan,
         identity: Identity,
-        vector: Callable[[], crypto.Vector],
+        vector: Callable[[], EncodedVector],
         *,
         min_cohort: int,
         clock: Callable[[], float],

@@ -31,9 +31,9 @@ from ..messages import (
     Unmask,
     to_bitmap,
 )
-from ..packing import unpack
+from ..packing import EncodedVector, unpack
 from ..plan import Plan
-from ..signing import device_id, verify, verify_join
+from ..signing import device_id, verify_join
 from . import crypto, shamir
 from .session import Session, open_session
 
@@ -78,7 +78,7 @@ class Sharing:
         return Roster(self.session.joins)
 
     def accept(self, sender: int, message: Shares) -> Sharing:
-        _same_session(self.session, message.session)
+        self.session.require(message.session)
         if len(message.sealed) != self.session.size - 1:
             raise Refused(f"shares for {len(message.sealed)} devices, the roster has {self.session.size - 1} others")
         if any(len(sealed) != SEALED_BYTES for sealed in message.sealed):
@@ -92,7 +92,7 @@ class Sharing:
         return len(self.sealed) == self.session.size
 
     def close(self) -> Masking:
-        _enough(len(self.sealed), max(self.session.plan.cohort.floor, self.session.threshold), "shared their secrets")
+        _enough(len(self.sealed), self.session.consents, "shared their secrets")
         return Masking(self.session, dict(self.sealed))
 
 
@@ -115,9 +115,9 @@ class Masking:
         )
         return Delivery(self.session.id, to_bitmap(self.sharers, self.session.size), bundle)
 
-    def accept(self, sender: int, message: Masked, total: crypto.Vector) -> Masking:
+    def accept(self, sender: int, message: Masked, total: EncodedVector) -> Masking:
         """Adds the vector to `total` (uint32, in place, modulo 2^32): at once, and once for each device."""
-        _same_session(self.session, message.session)
+        self.session.require(message.session)
         if sender not in self.sealed:
             raise Refused("an upload by a device that has not shared its secrets")
         if sender in self.uploaded:
@@ -151,13 +151,13 @@ class Agreeing:
         return Survivors(self.session.id, to_bitmap(self.survivors, self.session.size))
 
     def accept(self, sender: int, message: Consent) -> Agreeing:
-        _same_session(self.session, message.session)
+        self.session.require(message.session)
         if sender not in self.survivors:
             raise Refused("a consent by a device that is not among the survivors")
         if _repeated(self.signatures.get(sender), message.signature):
             return self
-        public_key = self.session.joins[sender].certificate.public_key
-        verify(public_key, "consent", self.session.consent_text(self.sharers, self.survivors), message.signature)
+        text = self.session.consent_text(self.sharers, self.survivors)
+        self.session.verify_consent(sender, text, message.signature)
         return replace(self, signatures={**self.signatures, sender: message.signature})
 
     @property
@@ -188,7 +188,7 @@ class Unmasking:
         return Consents(self.session.id, entries)
 
     def accept(self, sender: int, message: Unmask) -> Unmasking:
-        _same_session(self.session, message.session)
+        self.session.require(message.session)
         if sender not in self.survivors:
             raise Refused("shares by a device that is not among the survivors")
         if _repeated(self.answers.get(sender), message):
@@ -233,7 +233,7 @@ class Opened:
     seeds: Mapping[int, bytes] = field(repr=False)
     keys: Mapping[int, X25519PrivateKey] = field(repr=False)
 
-    def unmask(self, total: crypto.Vector) -> crypto.Vector:
+    def unmask(self, total: EncodedVector) -> EncodedVector:
         """The sum of the survivors' vectors modulo 2^bits, from `total`, which is left unchanged."""
         result = total.copy()
         session = self.session
@@ -242,11 +242,9 @@ class Opened:
         for owner, key in self.keys.items():
             for peer in self.survivors:
                 pair = crypto.pair_seed(key, session.joins[peer].masking_key, session.id, owner, peer)
-                # The survivor added its half of the mask; its sign is the survivor's, so take off the same.
-                crypto.apply_mask(result, pair, -1 if peer < owner else 1)
-        bits = session.plan.update.bits
-        if bits < 32:
-            result &= np.uint32((1 << bits) - 1)
+                # The survivor's half of the mask is in the sum, with the survivor's sign.
+                crypto.apply_mask(result, pair, -crypto.pair_sign(peer, owner))
+        crypto.reduce(result, session.plan.update.bits)
         return result
 
 
@@ -258,11 +256,6 @@ def _secret(reconstruct: shamir.Reconstructor, shares: Mapping[int, Mapping[int,
         return reconstruct.secret({holder: shares[holder][owner] for holder in reconstruct.indices})
     except ValueError as error:
         raise Refused(f"the shares of device {owner}'s secret are wrong: {error}") from None
-
-
-def _same_session(session: Session, received: bytes) -> None:
-    if received != session.id:
-        raise Refused("a message of another session")
 
 
 def _repeated(known: object, received: object) -> bool:

@@ -13,12 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from ..errors import Refused, TooFew
 from ..messages import Join, Roster, to_bitmap
 from ..plan import Plan
-from ..signing import device_id, verify_join
+from ..signing import device_id, sign, verify, verify_join
+from .crypto import LABEL
 
-_LABEL = b"hushfold/v1/secagg/"
+_CONSENT = "consent"
 
 
 def merkle_root(leaves: Sequence[bytes]) -> bytes:
@@ -50,8 +53,13 @@ class Session:
 
     @property
     def consents(self) -> int:
-        """Signatures on one list of survivors before anything is unmasked."""
+        """Signatures on one list of survivors before anything is unmasked: as many must share and upload, too."""
         return self.plan.cohort.consents(self.size)
+
+    def require(self, received: bytes) -> None:
+        """Raises Refused unless a message that names session `received` is of this one."""
+        if received != self.id:
+            raise Refused("a message of another session")
 
     def index_of(self, device: bytes) -> int:
         """The index of a device id. Raises KeyError."""
@@ -67,6 +75,15 @@ class Session:
         sharers, so that each half masks within itself, and open two sums where the devices agreed to one.
         """
         return self.id + to_bitmap(sharers, self.size) + to_bitmap(survivors, self.size)
+
+    def verify_consent(self, index: int, text: bytes, signature: bytes) -> None:
+        """Raises SignatureInvalid unless device `index` signed `text` as `sign_consent` does."""
+        verify(self.joins[index].certificate.public_key, _CONSENT, text, signature)
+
+
+def sign_consent(key: Ed25519PrivateKey, text: bytes) -> bytes:
+    """A survivor's signature (64 bytes) over a session's `consent_text`."""
+    return sign(key, _CONSENT, text)
 
 
 def open_session(plan: Plan, roster: Roster, authority_key: bytes, now: float) -> Session:
@@ -89,4 +106,4 @@ def open_session(plan: Plan, roster: Roster, authority_key: bytes, now: float) -
     for join in joins:
         verify_join(join, plan, authority_key, now)
     root = merkle_root([join.encode() for join in joins])
-    return Session(plan, joins, hashlib.sha256(_LABEL + b"session\0" + plan.hash + root).digest())
+    return Session(plan, joins, hashlib.sha256(LABEL + b"session\0" + plan.hash + root).digest())

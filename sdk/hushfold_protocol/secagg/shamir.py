@@ -6,14 +6,16 @@ shares it costs about a millisecond, and a reader can check it. Shamir 1979, doi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+
+from ..randomness import RandomBytes
 
 PRIME = (1 << 256) + 297
 SECRET_BYTES = 32
 SHARE_BYTES = 33
 
 
-def share(secret: bytes, threshold: int, count: int, random_bytes: Callable[[int], bytes]) -> list[bytes]:
+def share(secret: bytes, threshold: int, count: int, random_bytes: RandomBytes) -> list[bytes]:
     """`count` shares of `secret`, any `threshold` of which give it back; share i is the value at i + 1."""
     if len(secret) != SECRET_BYTES:
         raise ValueError(f"a secret of {SECRET_BYTES} bytes is needed, {len(secret)} given")
