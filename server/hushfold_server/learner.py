@@ -18,7 +18,9 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -90,7 +92,7 @@ class Learner:
                 log.error("task_halted", task=row.name, reason=describe(error))
                 self._end(row.name, TaskStatus.HALTED, str(error))
 
-    def _step(self, row: Row) -> None:
+    def _step(self, row: Row[Any]) -> None:
         with self._database.read() as connection:
             last = connection.execute(
                 select(rounds).where(rounds.c.task == row.name).order_by(rounds.c.number.desc()).limit(1)
@@ -112,7 +114,7 @@ class Learner:
 
     # -------------------------------------------------------------- a task
 
-    def _open_task(self, row: Row) -> _Task:
+    def _open_task(self, row: Row[Any]) -> _Task:
         """Builds the task's learning, which takes seconds, and stores its first state if it has none."""
         spec = load_task(row.spec)
         release = self._base_release(row)
@@ -148,7 +150,7 @@ class Learner:
             done = newest.number
         return _Task(spec, release, manifest, base, learning, state, done)
 
-    def _base_release(self, row: Row) -> Row | None:
+    def _base_release(self, row: Row[Any]) -> Row[Any] | None:
         """The release that the task starts from: the newest one published, once and for all."""
         chosen = select(releases)
         if row.base_release is None:
@@ -217,7 +219,7 @@ class Learner:
             )
         log.info("round_opened", task=task.spec.name, number=number)
 
-    def _learn(self, task: _Task, row: Row) -> None:
+    def _learn(self, task: _Task, row: Row[Any]) -> None:
         """The next state, from the sum of a round that started from this one."""
         if row.base_state != task.rounds_done:
             raise ServerError(
@@ -275,21 +277,17 @@ class Learner:
         log.info("release_offered", task=task.spec.name, rounds=task.rounds_done)
 
 
+@dataclass
 class _Task:
     """A task at work: what it is, and the state that it has reached."""
 
-    def __init__(
-        self,
-        spec: TaskSpec,
-        release: Row,
-        manifest: ModelManifest,
-        base: Vector,
-        learning: Learning,
-        state: LearningState,
-        rounds_done: int,
-    ) -> None:
-        self.spec, self.release, self.manifest, self.base = spec, release, manifest, base
-        self.learning, self.state, self.rounds_done = learning, state, rounds_done
+    spec: TaskSpec
+    release: Row[Any]  # that it started from
+    manifest: ModelManifest
+    base: Vector  # float32[N]
+    learning: Learning
+    state: LearningState
+    rounds_done: int
 
 
 def _optimizer(spec: TaskSpec) -> ServerOptimizer:

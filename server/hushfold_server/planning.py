@@ -13,7 +13,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from hushfold_protocol.encoding import EncodingError, EncodingParameters
+from hushfold_protocol.encoding import EncodingParameters
+from hushfold_protocol.errors import EncodingError
 from hushfold_protocol.plan import ModelReference, Plan, TrainingParameters, UpdateParameters
 from hushfold_protocol.privacy import calibrate, round_curve
 

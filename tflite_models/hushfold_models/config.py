@@ -108,7 +108,7 @@ def bucket_of_id(vocabulary: int, buckets: int) -> NDArray[np.int32]:
 def initial_vector(config: NextWordConfig, seed: int) -> NDArray[np.float32]:
     """Random weights to start pretraining from: the adapter is the identity, the cell forgets slowly."""
     generator = np.random.default_rng(seed)
-    values = []
+    values: list[NDArray[np.float64]] = []
     for name, shape in parameter_shapes(config).items():
         if name in ADAPTER:
             value = np.zeros(shape)

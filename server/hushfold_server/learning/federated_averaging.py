@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import collections
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow_federated as tff
@@ -26,7 +26,7 @@ from ..errors import PrivacyError
 from .aggregator import COUNT_MODULUS
 from .in_process import InProcess, leaf_types
 
-MapReduceForm = tff.backends.mapreduce.MapReduceForm
+MapReduceForm: TypeAlias = tff.backends.mapreduce.MapReduceForm
 
 
 class InsecureSlot(PrivacyError):
