@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import Self
@@ -41,8 +42,9 @@ _log = logging.getLogger(__name__)
 class Device:
     """The SDK on one device, for one user. Close it, or use it as a context manager.
 
-    One device for each folder and process. It may be shared between threads: the keyboard, the gate, the store and the
-    budget have locks of their own. Releases are switched by one thread at a time, that of `Participation`.
+    One device for each folder and process. Safe to share between threads: the UI types and the user goes back to the
+    model before, while another thread trains and adopts releases. A `TrainingSession` and a `Participation` belong to
+    one thread each.
 
     Args:
         folder: where the SDK keeps its store and releases; made if there is none.
@@ -86,6 +88,7 @@ class Device:
         model_folder: Path | str | None = None,
         clock: Clock | None = None,
     ) -> None:
+        self._serving = threading.Lock()
         self.folder = Path(folder)
         self.clock = clock or SystemClock()
         self.policy = policy or DevicePolicy()
@@ -126,7 +129,8 @@ class Device:
         Raises:
             ModelError: they are missing, damaged or not for this model; what was served before still is.
         """
-        self.keyboard.serve(self.files, self.weights())
+        with self._serving:  # or a thread that has read the weights before a switch could serve them after it
+            self.keyboard.serve(self.files, self.weights())
 
     def training_session(self, task: TrainingTask, start: Vector) -> TrainingSession:
         """A session of `task` on this device's messages, from the weights `start`; see `TrainingSession.run`."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 from hushfold_format import FIRST_WORD, ModelFiles, message_ids
 
 from .clock import Clock, SystemClock
@@ -20,7 +18,12 @@ class Keyboard:
     """Suggestions from a model, and learning from what is typed into an encrypted store.
 
     Nothing here uses the network or trains: messages are kept for training sessions, which run when the device is
-    idle. Safe to share between threads; `suggest` takes about a millisecond, which suits a thread beside the UI's.
+    idle.
+
+    Safe to share between threads, that of the UI, that of training and others. `suggest` takes about a millisecond and
+    waits for no more than another `suggest`: weights are exchanged as a whole, between two of them. What concerns
+    messages waits for the store, a few milliseconds; once `wipe` or `learning_enabled = False` has returned, no `learn`
+    that was under way keeps anything.
 
     Args:
         files: the model.
@@ -36,15 +39,15 @@ class Keyboard:
         """Set while the user wants nothing to be remembered. Not kept: it ends with the process."""
         self._store = store
         self._clock = clock or SystemClock()
-        self._lock = threading.Lock()
+        self._suggester: Suggester
         self.serve(files, vector)
 
     def serve(self, files: ModelFiles, vector: Vector) -> None:
-        """Suggest from another model, or other weights, from now on. Raises ModelError; the old ones stay."""
-        suggester = Suggester(files, vector)
-        with self._lock:
-            self._suggester = suggester
-            self._vocabulary = files.vocabulary
+        """Suggest from another model, or other weights, from now on. Raises ModelError; the old ones stay.
+
+        Where several threads may call it, the last call wins: see `Device.reload_model`.
+        """
+        self._suggester = Suggester(files, vector)
 
     def suggest(self, text_before_cursor: str, count: int = 3) -> list[Suggestion]:
         """At most `count` suggestions, best first, for any text: see `suggestions.Suggester.suggest`."""
@@ -69,12 +72,15 @@ class Keyboard:
             text: the message.
             private: the host's flag that this field is not to be learned from (passwords, private browsing).
         """
-        if private or self.incognito or not self.learning_enabled:
+        if private or self.incognito:
             return False
         cleaned = redact(text).strip()
-        if not any(token_id >= FIRST_WORD for token_id in message_ids(cleaned, self._vocabulary)):
+        if not any(token_id >= FIRST_WORD for token_id in message_ids(cleaned, self._suggester.vocabulary)):
             return False
-        self._store.add_message(cleaned, self._clock.now())
+        with self._store.transaction():  # so that nothing is kept after learning was switched off
+            if not self.learning_enabled:
+                return False
+            self._store.add_message(cleaned, self._clock.now())
         return True
 
     def messages(self, limit: int | None = None) -> list[Message]:

@@ -9,8 +9,7 @@ runtime lets go of the GIL while it computes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,34 +23,6 @@ Vector = NDArray[np.float32]
 
 _TRAIN_SIGNATURES = {"whole": "train", "adapter": "train_adapter"}
 _REINSTALL = "The model's files do not fit this SDK: install the model again, or update the SDK"
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """How well a model predicts the words of some messages. Sums, so that evaluations can be added."""
-
-    loss_sum: float = 0.0  # nats
-    count: int = 0  # predicted words
-    top1: int = 0  # of them, right at the first place
-    top3: int = 0  # of them, among the first three
-
-    def __add__(self, other: Evaluation) -> Evaluation:
-        return Evaluation(
-            self.loss_sum + other.loss_sum,
-            self.count + other.count,
-            self.top1 + other.top1,
-            self.top3 + other.top3,
-        )
-
-    @property
-    def loss(self) -> float:
-        """Mean cross-entropy, nats per word; NaN without words."""
-        return self.loss_sum / self.count if self.count else float("nan")
-
-    @property
-    def top3_accuracy(self) -> float:
-        """Share of words among the first three suggestions; NaN without words."""
-        return self.top3 / self.count if self.count else float("nan")
 
 
 class TrainingModel:
@@ -100,19 +71,6 @@ class TrainingModel:
             outputs = self._graph(signature, **batch._asdict(), learning_rate=np.float32(learning_rate))
         return float(outputs["loss"])
 
-    def evaluate(self, batches: Iterable[Batch]) -> Evaluation:
-        """Measure the weights on batches, which do not change them. Raises ModelError for a bad batch."""
-        total = Evaluation()
-        for batch in batches:
-            self._check_batch(batch)
-            with self._lock:
-                self._require_weights()
-                sums = self._graph("evaluate", **batch._asdict())
-            total += Evaluation(
-                float(sums["loss_sum"]), round(float(sums["count"])), int(sums["top1"]), int(sums["top3"])
-            )
-        return total
-
     def _require_weights(self) -> None:
         if not self._loaded:
             raise ModelError("the training graph has no weights", "Call load(vector) first")
@@ -157,22 +115,8 @@ class SuggestionModel:
 
     def __init__(self, files: ModelFiles, vector: Vector) -> None:
         self._manifest = files.manifest
-        self._template = files.inference
         self._lock = threading.Lock()
-        self._generation = 0
-        self._graph = self._patched(vector)
-
-    @property
-    def generation(self) -> int:
-        """Counts reloads. A `State` is only good for the generation that it came from."""
-        return self._generation
-
-    def reload(self, vector: Vector) -> None:
-        """Serve other weights from now on. Raises ModelError, with the old ones still served."""
-        graph = self._patched(vector)
-        with self._lock:
-            self._graph = graph
-            self._generation += 1
+        self._graph = _patched(files, vector)
 
     def initial_state(self) -> State:
         """The state before any token, all zero."""
@@ -192,21 +136,22 @@ class SuggestionModel:
             outputs = self._graph("step", token=np.array([token_id], np.int32), h=state.h, c=state.c)
         return outputs["probs"][0], State(outputs["h"], outputs["c"])
 
-    def _patched(self, vector: Vector) -> _Graph:
-        """A graph that serves a copy of `vector`; it is patched now and handed to LiteRT at its first use."""
-        manifest = self._manifest
-        _check_vector(vector, manifest.size)
-        try:
-            content = patch(
-                self._template,
-                manifest.patches,
-                manifest.split(vector),
-                manifest.bucket_starts,
-                manifest.sizes["vocabulary"],
-            )
-        except FormatError as error:
-            raise ModelError(f"the inference template cannot be patched: {error}", _REINSTALL) from error
-        return _Graph(content, "inference graph")
+
+def _patched(files: ModelFiles, vector: Vector) -> _Graph:
+    """A graph that serves a copy of `vector`; it is patched now and handed to LiteRT at its first use."""
+    manifest = files.manifest
+    _check_vector(vector, manifest.size)
+    try:
+        content = patch(
+            files.inference,
+            manifest.patches,
+            manifest.split(vector),
+            manifest.bucket_starts,
+            manifest.sizes["vocabulary"],
+        )
+    except FormatError as error:
+        raise ModelError(f"the inference template cannot be patched: {error}", _REINSTALL) from error
+    return _Graph(content, "inference graph")
 
 
 def _check_vector(vector: Vector, size: int) -> None:

@@ -55,7 +55,7 @@ class Suggestion:
 
 
 class Suggester:
-    """Suggestions of one model. Safe to share between threads.
+    """Suggestions of one model. Safe to share between threads; they read one after the other.
 
     Args:
         files: the model.
@@ -66,7 +66,7 @@ class Suggester:
     """
 
     def __init__(self, files: ModelFiles, vector: Vector) -> None:
-        self._vocabulary = files.vocabulary
+        self.vocabulary = files.vocabulary
         self._words = _WordIndex(files.vocabulary)
         self._reader = _Reader(SuggestionModel(files, vector))
 
@@ -79,7 +79,7 @@ class Suggester:
             ModelError: the runtime failed.
         """
         text = _tail(text_before_cursor)
-        ids, partial = context_ids(text, self._vocabulary)
+        ids, partial = context_ids(text, self.vocabulary)
         typed = partial.lstrip("'")
         candidates = self._words.starting_with(typed.lower()) if typed else self._words.all
         if count < 1 or not len(candidates):
@@ -94,7 +94,7 @@ class Suggester:
         opening = partial[: len(partial) - len(typed)]
         suggestions = []
         for position in _largest(probabilities, count + 1):  # one may turn out to be what is typed
-            word = _cased(self._vocabulary.surface(int(candidates[position])), typed, starts_sentence)
+            word = _cased(self.vocabulary.surface(int(candidates[position])), typed, starts_sentence)
             if word != typed:
                 suggestions.append(Suggestion(opening + word, kind, float(probabilities[position])))
         return suggestions[:count]
@@ -124,7 +124,6 @@ class _Reader:
     def __init__(self, model: SuggestionModel) -> None:
         self._model = model
         self._lock = threading.Lock()
-        self._generation = model.generation
         self._ids: list[int] = []
         self._states: list[State] = []  # after each of the ids
         self._probabilities: NDArray[np.float32] = np.empty(0, np.float32)  # after the last of them
@@ -132,9 +131,6 @@ class _Reader:
     def read(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Probabilities of the token after `ids`, which are not empty: `[vocabulary]`, not to be changed."""
         with self._lock:
-            if self._generation != self._model.generation:
-                self._generation = self._model.generation
-                self._forget_after(0)
             if ids != self._ids:
                 try:
                     self._go_on(ids)

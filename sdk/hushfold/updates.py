@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -181,13 +182,14 @@ class ActiveModel:
     """The weights in use, in a folder of their own: those of a release, or those that the app shipped.
 
     `manifest_sha256` is the hash of the installed model.json. A release that fits another one, because the app was
-    updated and ships another graph, counts as absent. Safe against a crash at any point.
+    updated and ships another graph, counts as absent. Safe to share between threads, and against a crash at any point.
     """
 
     def __init__(self, folder: Path | str, manifest_sha256: str) -> None:
         self._folder = Path(folder)
         self._manifest_sha256 = manifest_sha256
         self._pointer_file = self._folder / "active.json"
+        self._lock = threading.Lock()  # from reading the pointer to changing it, or to reading what it points to
 
     @property
     def active(self) -> Release | None:
@@ -214,12 +216,13 @@ class ActiveModel:
         if self._fitting(release) is None:
             raise ModelError(f"release {release.target} does not fit the installed model.json", "Update the app")
         content = _read_weights(weights, release)
-        pointer = _Pointer.read(self._pointer_file)
-        active = self._fitting(pointer.active)
-        previous = pointer.previous if active == release else active
-        self._folder.mkdir(parents=True, exist_ok=True)
-        replace_file(self._file(release), content)
-        self._point(_Pointer(release, previous, pointer.held_back))
+        with self._lock:
+            pointer = _Pointer.read(self._pointer_file)
+            active = self._fitting(pointer.active)
+            previous = pointer.previous if active == release else active
+            self._folder.mkdir(parents=True, exist_ok=True)
+            replace_file(self._file(release), content)
+            self._point(_Pointer(release, previous, pointer.held_back))
         weights.unlink(missing_ok=True)
 
     def roll_back(self) -> Release | None:
@@ -227,12 +230,13 @@ class ActiveModel:
 
         Raises ModelError if the shipped model is in use already.
         """
-        pointer = _Pointer.read(self._pointer_file)
-        active = self._fitting(pointer.active)
-        if active is None:
-            raise ModelError("the model that the app shipped is in use: there is nothing to go back to")
-        back = self._fitting(pointer.previous)
-        self._point(_Pointer(back, None, max(active.number, pointer.held_back)))
+        with self._lock:
+            pointer = _Pointer.read(self._pointer_file)
+            active = self._fitting(pointer.active)
+            if active is None:
+                raise ModelError("the model that the app shipped is in use: there is nothing to go back to")
+            back = self._fitting(pointer.previous)
+            self._point(_Pointer(back, None, max(active.number, pointer.held_back)))
         return back
 
     def weights(self) -> bytes | None:
@@ -240,8 +244,9 @@ class ActiveModel:
 
         Raises ModelError if they are missing or not what was activated.
         """
-        active = self.active
-        return None if active is None else _read_weights(self._file(active), active)
+        with self._lock:
+            active = self.active
+            return None if active is None else _read_weights(self._file(active), active)
 
     def _fitting(self, release: Release | None) -> Release | None:
         return release if release is not None and release.manifest_sha256 == self._manifest_sha256 else None

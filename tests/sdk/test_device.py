@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -100,6 +101,29 @@ def test_a_release_is_served_once_it_is_active_and_after_a_restart(build, files,
         device.active_model.roll_back()
         device.reload_model()
         assert device.keyboard.suggest("we are ") == before
+
+
+def test_of_two_threads_that_reload_the_one_with_newer_weights_wins(build, files, tmp_path, monkeypatch):
+    """A thread has read the old weights and is about to serve them when another one adopts a release."""
+    with build() as device:
+        serve, favourites = device.keyboard.serve, []
+
+        def adopt():
+            favourites.append(install(device, files, tmp_path))
+            device.reload_model()
+
+        other = threading.Thread(target=adopt)
+
+        def interrupted(*arguments):
+            monkeypatch.undo()
+            other.start()
+            other.join(1.0)  # it waits for its turn; without a lock it would be done by now
+            serve(*arguments)
+
+        monkeypatch.setattr(device.keyboard, "serve", interrupted)
+        device.reload_model()
+        other.join()
+        assert device.keyboard.suggest("we are ")[0].text == favourites[0]
 
 
 @pytest.mark.parametrize("damage", ["weights lost", "weights changed", "pointer garbled"])

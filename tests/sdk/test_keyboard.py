@@ -5,10 +5,13 @@ import threading
 import pytest
 
 from hushfold.clock import ManualClock
+from hushfold.conditions import Gate, Requirements, SimulatedConditions
 from hushfold.errors import ModelError
 from hushfold.keyboard import Keyboard
 from hushfold.store import Checkpoint, Store
+from hushfold.training import TrainingSession, TrainingTask
 from hushfold_format import FIRST_WORD
+from hushfold_protocol.plan import TrainingParameters
 
 KEY = bytes(range(32))
 
@@ -138,3 +141,62 @@ def test_typing_sending_and_updating_at_the_same_time(keyboard, files):
         thread.join()
     assert not errors
     assert len(texts(keyboard)) == 15
+
+
+def test_no_message_slips_in_while_learning_is_switched_off(keyboard, store, monkeypatch):
+    """The message was checked, but is not kept yet, when the user switches learning off and wipes."""
+    checked = store.load_setting
+
+    def switch_off():
+        keyboard.learning_enabled = False
+        keyboard.wipe()
+
+    other = threading.Thread(target=switch_off)
+
+    def interrupted(name):
+        value = checked(name)
+        monkeypatch.undo()
+        other.start()
+        other.join(0.2)  # it waits for the message; without a lock it would be done by now
+        return value
+
+    monkeypatch.setattr(store, "load_setting", interrupted)
+    keyboard.learn("see you at the park")
+    other.join()
+    assert not keyboard.learning_enabled
+    assert texts(keyboard) == []
+
+
+def test_messages_may_be_typed_and_deleted_while_a_session_trains(keyboard, files, store, clock):
+    """The keyboard in one thread, training in another, on one store: each sees whole states of the other."""
+    for number in range(12):
+        keyboard.learn(f"see you at the park {number}")
+    shape = files.manifest
+    parameters = TrainingParameters(30, shape.batch, shape.time, 0.1, 1, 100, 0)
+    gate = Gate(SimulatedConditions(), Requirements(), clock, dwell=0)
+    task = TrainingTask("words", b"plan", "adapter", parameters)
+    session = TrainingSession(files, task, files.weights, store, gate, checkpoint_steps=1)
+    trained, typed, suggested = threading.Event(), threading.Event(), []
+
+    def type_on():
+        trained.wait(60)
+        for number in range(10):
+            suggested.append(keyboard.suggest("see you at the "))
+            assert keyboard.learn(f"thank you for the lift {number}")
+        assert keyboard.forget("lift") == 10
+        typed.set()
+
+    def progress(now):
+        if now.step == 2:
+            trained.set()
+        if now.step == parameters.steps:
+            assert typed.wait(60)
+
+    user = threading.Thread(target=type_on)
+    user.start()
+    update = session.run(progress)
+    user.join()
+    assert update.any()
+    assert len(suggested) == 10
+    assert all(found == suggested[0] for found in suggested)
+    assert len(texts(keyboard)) == 12

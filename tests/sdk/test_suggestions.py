@@ -252,16 +252,6 @@ def test_a_failing_step_leaves_nothing_wrong_behind(files, monkeypatch):
     assert suggester.suggest("we are ") == expected
 
 
-def test_reloaded_weights_are_used_at_once(files, monkeypatch):
-    made = []
-    monkeypatch.setattr(suggestions, "SuggestionModel", lambda *args: made.append(SuggestionModel(*args)) or made[0])
-    suggester = Suggester(files, files.weights)
-    suggester.suggest("we are ")
-    rank = next(rank for rank in range(50) if files.vocabulary.is_word(FIRST_WORD + rank))
-    made[0].reload(favouring(files, 1 + rank))
-    assert suggester.suggest("we are ")[0].text == files.vocabulary.surface(FIRST_WORD + rank)
-
-
 def test_threads_get_what_they_asked_for(files, suggester):
     prefixes = ["we are ", "thank ", "see you at the ", "what do yo", "", "i am so"]
     expected = {text: suggester.suggest(text) for text in prefixes}
