@@ -12,6 +12,7 @@ import time
 
 import psutil
 import pytest
+from eventually import eventually
 
 from hushfold_server import supervisor as module
 from hushfold_server.errors import ConfigurationError, StateError
@@ -68,16 +69,6 @@ def gone(pid):
         return True
 
 
-def eventually(condition, seconds=10.0):
-    """Whether the condition comes true; looks often."""
-    pause, end = threading.Event(), time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        pause.wait(0.01)
-    return True
-
-
 def test_it_tells_once_that_all_are_ready_and_leaves_none_behind(home):
     script = "print(__import__('os').getpid(), flush=True)\n" + WORK
     looks_when_ready = []
@@ -96,10 +87,15 @@ def test_it_tells_once_that_all_are_ready_and_leaves_none_behind(home):
 
 
 def test_not_ready_before_every_child_is(home):
-    run = Run(
-        home, child(WORK, "one"), child("import signal; signal.pause()", "two"), until=lambda run: run.looks > 30
-    )()
-    assert run.ready == 0
+    looks = []  # at the one that is ready
+
+    def until(run):
+        if list(home.path.rglob("one.ready")):
+            looks.append(run.ready)
+        return len(looks) > 5
+
+    Run(home, child(WORK, "one"), child("import signal; signal.pause()", "two"), until=until)()
+    assert not any(looks)
 
 
 def test_children_end_by_sigterm_so_that_they_can_finish(home):
@@ -118,7 +114,7 @@ def test_a_child_that_does_not_heed_sigterm_is_killed_with_its_own_children(home
             print(os.getpid(), flush=True)
     """
     Run(home, child(textwrap.dedent(script) + WORK), until=lambda run: run.ready and len(pids(home)) == 2)()
-    assert eventually(lambda: all(gone(pid) for pid in pids(home)))  # the kernel takes its time with an orphan
+    eventually(lambda: all(gone(pid) for pid in pids(home)))  # the kernel takes its time with an orphan
 
 
 def test_output_goes_to_a_private_log_and_quiet_is_asked_for(home):
@@ -229,9 +225,7 @@ def test_children_die_with_a_killed_supervisor_and_its_lock_is_free(home):
             pass
         process.kill()
     (pid,) = pids(home)
-    deadline = time.monotonic() + PATIENCE
-    while not gone(pid):
-        assert time.monotonic() < deadline
+    eventually(lambda: gone(pid))
     with single_instance(home) as killed:
         assert killed
     with single_instance(home) as killed:
