@@ -13,9 +13,7 @@ made only where nothing shows that there was one before: its public half, or the
 
 from __future__ import annotations
 
-import os
 import stat
-import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from .durable import sync_folder, write_synced
 from .errors import ConfigurationError
 from .settings import Home, KeyRole
 
@@ -66,19 +65,14 @@ def create_key(home: Home, role: KeyRole, name: str) -> None:
     if target.exists():
         return
     secret = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".new-")  # mode 0600
+    draft = write_synced(folder, secret)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secret)
-            file.flush()
-            os.fsync(descriptor)
-        try:
-            os.link(temporary, target)  # unlike a rename, never replaces a key
-        except FileExistsError:
-            return
-        _sync(folder)
+        target.hardlink_to(draft)  # unlike a rename, never replaces a key
+    except FileExistsError:
+        return
     finally:
-        Path(temporary).unlink()
+        draft.unlink()
+    sync_folder(folder)
 
 
 def load_key(home: Home, role: KeyRole, name: str) -> Ed25519PrivateKey:
@@ -133,11 +127,3 @@ def _check_folder(folder: Path) -> None:
         raise ConfigurationError(f"there is no folder {folder} for keys", "Run `hushfold-server init`") from None
     if mode & 0o077:
         raise ConfigurationError(f"other users may look into {folder} (mode {mode:04o})", f"Run `chmod 700 {folder}`")
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

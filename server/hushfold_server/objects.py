@@ -7,10 +7,9 @@ after a power failure. Two writers of the same bytes do no harm. Every read is c
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 
+from .durable import replace_file, sync_folder
 from .errors import Corrupt, NotFound
 
 
@@ -27,19 +26,8 @@ class ObjectStore:
         if self._is_intact(target, sha256):
             return sha256
         target.parent.mkdir(mode=0o700, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".incoming-")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(descriptor)
-            Path(temporary).replace(target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        # The names must last too: of the object in its subfolder, and of the subfolder if it is new.
-        _sync_folder(target.parent)
-        _sync_folder(self._folder)
+        replace_file(target, content)
+        sync_folder(self._folder)  # the subfolder may be new
         return sha256
 
     def get(self, sha256: str) -> bytes:
@@ -67,11 +55,3 @@ class ObjectStore:
             return hashlib.sha256(path.read_bytes()).hexdigest() == sha256
         except FileNotFoundError:
             return False
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,16 +15,13 @@ Every role has a key of its own and a threshold of one signature.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, TypeVar, cast
 
 from securesystemslib.exceptions import StorageError
@@ -33,6 +30,7 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.api.serialization.json import JSONSerializer
 
+from .durable import DRAFT, lock, replace_file, sync_folder
 from .errors import ConfigurationError, NotFound, StateError
 from .keys import RELEASE_KEYS, create_release_keys, load_key
 from .settings import Home
@@ -57,7 +55,6 @@ LIFETIMES: Mapping[str, Lifetime] = {
 }
 
 _TARGET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*(/[A-Za-z0-9_][A-Za-z0-9._+-]*)*")
-_INCOMING = ".incoming-"  # files that are being written
 _SERIALIZER = JSONSerializer(compact=True, validate=True)
 
 
@@ -96,24 +93,21 @@ class ReleaseRepository:
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Keeps other processes from changing the repository. Raises StateError if one does so already."""
-        descriptor = os.open(self._home.releases / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StateError(
-                    f"another publisher works on {self._home.releases}", "Stop it before you start a second one"
-                ) from None
+            held = lock(self._home.releases / ".lock")
+        except BlockingIOError:
+            raise StateError(
+                f"another publisher works on {self._home.releases}", "Stop it before you start a second one"
+            ) from None
+        with held:
             yield
-        finally:
-            os.close(descriptor)
 
     def initialise(self) -> None:
         """Loads the repository, and makes keys, root and an empty first version where they are missing.
 
         Raises ConfigurationError for damaged files and lost keys: no successor would be trusted.
         """
-        for left_over in self._home.releases.rglob(f"{_INCOMING}*"):
+        for left_over in self._home.releases.rglob(f"{DRAFT}*"):
             left_over.unlink()
         if not (self._metadata / "1.root.json").exists():
             create_release_keys(self._home)
@@ -233,16 +227,16 @@ class ReleaseRepository:
     def _write(self, metadata: Metadata[Any]) -> None:
         signed = metadata.signed
         name = "timestamp.json" if signed.type == "timestamp" else f"{signed.version}.{signed.type}.json"
-        _write_whole(self._metadata / name, metadata.to_bytes(_SERIALIZER))
+        replace_file(self._metadata / name, metadata.to_bytes(_SERIALIZER))
 
     def _store(self, file: TargetFile, content: bytes) -> None:
         path = self._files / _hashed(file)
         if path.exists():  # a name with its hash never changes its content
             return
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_whole(path, content)
+        replace_file(path, content)
         for folder in path.parent.relative_to(self._files).parents:
-            _sync(self._files / folder)
+            sync_folder(self._files / folder)
 
     def _load_root(self) -> Metadata[Root]:
         versions = [int(path.name.split(".")[0]) for path in self._metadata.glob("*.root.json")]
@@ -275,29 +269,6 @@ class ReleaseRepository:
             f"the release metadata {name} in {self._metadata} cannot be used: {reason}",
             "Restore the folder from a backup; devices refuse anything older than what they have seen",
         )
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Writes a file that a reader, also after a power failure, sees complete or not at all."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=_INCOMING)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _hashed(target: TargetFile) -> PurePosixPath:

@@ -4,12 +4,14 @@
       server.toml         settings, see `Settings`; may be absent
       hushfold.db         the database (with -wal and -shm beside it while in use)
       objects/            weights, learner states: files named by their hash
-      keys/authority/     the enrolment key: for the authority process alone, in production another user's
+      keys/authority/     the enrolment key, and enrolments.db with the devices that it was used for: for the authority
+                          process alone, in production another user's
       keys/plan/          the key that signs plans: for the learner process
       keys/release/       the TUF keys: for the publisher process
       releases/metadata/  the TUF repository that devices read
       releases/targets/
       logs/
+      run/                what means something while the server runs: its lock, its processes' word that they are ready
       public/             app.json, which an app embeds, and the public keys authority.pub and plan.pub
 
 Folders are created 0700 and keys 0600, and a key that others can read is refused.
@@ -17,11 +19,9 @@ Folders are created 0700 and keys 0600, and a key that others can read is refuse
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import os
 import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -29,6 +29,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from .durable import replace_file
 from .errors import ConfigurationError
 from .toml_tables import Faults, TomlTable, read
 
@@ -81,6 +82,7 @@ class Home:
             self.release_metadata,
             self.release_targets,
             self.logs,
+            self.run,
             self.public,
         )
 
@@ -116,6 +118,10 @@ class Home:
         return self.path / "logs"
 
     @property
+    def run(self) -> Path:
+        return self.path / "run"
+
+    @property
     def public(self) -> Path:
         return self.path / "public"
 
@@ -142,15 +148,7 @@ class Home:
 
     def publish(self, name: str, content: bytes) -> Path:
         """Writes a file for apps to embed into `public/`, whole or not at all."""
-        descriptor, temporary = tempfile.mkstemp(dir=self.public)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-            Path(temporary).replace(self.public / name)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                Path(temporary).unlink()
-            raise
+        replace_file(self.public / name, content)
         return self.public / name
 
 

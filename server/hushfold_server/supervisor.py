@@ -11,7 +11,6 @@ they die with it, however it dies.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shutil
 import signal
@@ -19,12 +18,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import launcher
+from .durable import lock
 from .errors import ConfigurationError, StateError
 from .process import READY_FILE, REFUSED
 from .settings import Home
@@ -51,7 +51,6 @@ class Child:
     name: str  # of its log, logs/<name>.log
     command: Sequence[str]
     inherits: Sequence[int] = ()  # file descriptors
-    environment: Mapping[str, str] = field(default_factory=dict)  # besides the supervisor's own
     slow_after: float = 120.0  # seconds until the operator is told that it is not ready yet
 
 
@@ -118,7 +117,7 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=descriptor,
                 stderr=descriptor,
-                env={**os.environ, **QUIET, **child.environment, READY_FILE: str(ready_file)},
+                env={**os.environ, **QUIET, READY_FILE: str(ready_file)},
                 pass_fds=tuple(child.inherits),
                 process_group=0,
             )
@@ -194,39 +193,30 @@ class Supervisor:
         return lines[-1].removeprefix("error: ") if lines else ""
 
     def _ready_file(self, child: Child) -> Path:
-        return run_folder(self._home) / f"{child.name}.ready"
-
-
-def run_folder(home: Home) -> Path:
-    """Files that mean something while the server runs: its lock, its children's word that they are ready."""
-    folder = home.path / "run"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
+        return self._home.run / f"{child.name}.ready"
 
 
 @contextmanager
 def single_instance(home: Home) -> Iterator[bool]:
     """Keeps a second server away from the home; gives whether the last one was killed before it could clean up.
 
-    The operating system lets go of the lock with its holder, so there is no stale one. Raises StateError, with the
-    holder's process id, if a server runs.
+    Raises StateError, with the other's process id, if a server runs.
     """
-    descriptor = os.open(run_folder(home) / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    path = home.run / "server.lock"
     try:
-        holder = os.read(descriptor, 20).decode(errors="replace").strip()
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StateError(
-                f"a server for {home.path} is running already, process {holder or 'unknown'}",
-                "Stop it first, or use another --home",
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield bool(holder)
-        os.ftruncate(descriptor, 0)
-    finally:
-        os.close(descriptor)
+        held = lock(path)
+    except BlockingIOError:
+        raise StateError(
+            f"a server for {home.path} is running already, process {path.read_text().strip() or 'unknown'}",
+            "Stop it first, or use another --home",
+        ) from None
+    with held:
+        killed = bool(held.read())
+        held.truncate(0)
+        held.seek(0)
+        held.write(f"{os.getpid()}\n".encode())
+        yield killed
+        held.truncate(0)
 
 
 def server_children(

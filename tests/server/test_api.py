@@ -122,17 +122,17 @@ def test_check_ins_that_nobody_signed_or_that_are_old(api):
 
 @pytest.mark.parametrize("path", ["/v1/check-in", "{}/join", "{}/messages?device=" + "0" * 32])
 @pytest.mark.parametrize(
-    ("body", "status"),
+    ("body", "said"),
     [
-        (b"", 400),
-        (b"HF", 400),
-        (b"\xff" * 300, 400),
-        (messages.Wait(1).encode(), 400),
-        (b"HF\x02\x0c" + bytes(70), 400),
+        (b"", "message header: 4 bytes expected"),
+        (b"HF", "message header: 4 bytes expected"),
+        (b"\xff" * 300, "not a Hushfold message"),
+        (messages.Wait(1).encode(), "Wait received"),
+        (b"HF\x02\x0c" + bytes(70), "protocol version 2 received"),
     ],
 )
-def test_bodies_that_are_no_such_message(api, path, body, status):
-    assert "message" in problem(api.post(path.format(api.address), body), status) or body
+def test_bodies_that_are_no_such_message(api, path, body, said):
+    assert said in problem(api.post(path.format(api.address), body), 400)
 
 
 @pytest.mark.parametrize("path", ["/v1/check-in", "{}/join"])
@@ -149,7 +149,17 @@ def test_addresses_that_name_nothing(api):
     problem(api.client.get(f"{api.address}/next"), 422)
     problem(api.client.get("/v1/elsewhere"), 404)
     problem(api.client.delete("/v1/check-in"), 405)
-    problem(api.client.get("/releases/../keys/plan/private"), 404)
+
+
+def test_only_the_release_repository_is_served_as_files(api):
+    (api.home.releases / "file").write_bytes(b"public")
+    key = api.home.keys("plan") / keys.PRIVATE
+    # Encoded, or the client would resolve the dots itself.
+    assert api.client.get("/releases/metadata/%2e%2e/file").content == b"public"
+    assert key.is_file()
+    problem(api.client.get(f"/releases/%2e%2e/{key.relative_to(api.home.path)}"), 404)
+    (api.home.releases / "link").symlink_to(key)
+    problem(api.client.get("/releases/link"), 404)
 
 
 def test_messages_out_of_order_or_of_others_change_nothing(api):

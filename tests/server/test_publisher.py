@@ -4,10 +4,9 @@ import hashlib
 import json
 import subprocess
 import sys
-import threading
-import time
 
 import pytest
+from eventually import eventually
 from small_model import CARD, WEIGHTS, write_model
 from sqlalchemy import insert, select, update
 from task_files import task_file
@@ -367,18 +366,10 @@ def test_a_publisher_process_that_is_killed_again_and_again_loses_nothing(server
         number = server.learn(f"1.{turn + 1}.0", 1, weights=bytes([turn] * len(WEIGHTS)))
         process = subprocess.Popen(command)
         try:
-            wait_for(lambda number=number: f"next_word/1.{number - 1}.0/weights.f32" in offered(device))
+            eventually(lambda number=number: f"next_word/1.{number - 1}.0/weights.f32" in offered(device), 60)
         finally:
             process.kill()
             process.wait()
         assert newest(device)[0] == bytes([turn] * len(WEIGHTS))
     server.start()
     assert set(server.statuses().values()) == {"published"}
-
-
-def wait_for(condition, seconds=60):
-    """Real processes take real time: polls without a fixed pause."""
-    deadline, pause = time.monotonic() + seconds, threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        pause.wait(0.02)

@@ -10,7 +10,7 @@ import pytest
 from tuf.api import exceptions
 from tuf.ngclient import FetcherInterface, Updater
 
-from hushfold_server import releases as module
+from hushfold_server import durable
 from hushfold_server.errors import ConfigurationError, NotFound, StateError
 from hushfold_server.releases import LIFETIMES, ReleaseRepository, Target
 from hushfold_server.settings import Home
@@ -264,7 +264,7 @@ def test_killed_while_it_is_made_a_repository_is_finished_by_the_next_run(home, 
 
 
 def test_an_error_on_the_way_is_not_taken_for_success(repository, device, monkeypatch):
-    monkeypatch.setattr(module, "_sync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(durable, "sync_folder", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OSError, match="No space"):
         repository.publish([weights("1.0.0", b"one")])
     monkeypatch.undo()

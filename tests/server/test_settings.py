@@ -22,7 +22,7 @@ def write_key(home, secret):
 
 def test_create_makes_private_folders_and_open_finds_them(home):
     folders = [home.path, *(path for path in home.path.rglob("*") if path.is_dir())]
-    assert len(folders) == 11
+    assert len(folders) == 12
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
     assert Home.open(home.path) == home
 

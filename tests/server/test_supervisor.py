@@ -117,13 +117,14 @@ def test_a_child_that_does_not_heed_sigterm_is_killed_with_its_own_children(home
     eventually(lambda: all(gone(pid) for pid in pids(home)))  # the kernel takes its time with an orphan
 
 
-def test_output_goes_to_a_private_log_and_quiet_is_asked_for(home):
+def test_output_goes_to_a_private_log_and_quiet_is_asked_for(home, monkeypatch):
+    monkeypatch.setenv("ONE_MORE", "x")
     script = """
         import os, sys
         print(os.environ["TF_CPP_MIN_LOG_LEVEL"], os.environ["ONE_MORE"])
         sys.stderr.write("and errors")
     """
-    Run(home, child(textwrap.dedent(script) + WORK, environment={"ONE_MORE": "x"}))()
+    Run(home, child(textwrap.dedent(script) + WORK))()
     log = home.logs / "child.log"
     assert log.read_text() == "3 x\nand errors"
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
@@ -131,11 +132,11 @@ def test_output_goes_to_a_private_log_and_quiet_is_asked_for(home):
 
 CRASH_OFTEN = """
     import os, pathlib, signal
-    folder = pathlib.Path(os.environ["FOLDER"])
+    folder = pathlib.Path({folder!r})
     life = len(list(folder.glob("life-*")))
-    (folder / f"life-{life}").touch()
+    (folder / f"life-{{life}}").touch()
     pathlib.Path(os.environ["HUSHFOLD_READY_FILE"]).touch()
-    while not (folder / f"crash-{life}").exists():
+    while not (folder / f"crash-{{life}}").exists():
         signal.sigtimedwait([signal.SIGUSR1], 0.01)
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -146,7 +147,7 @@ class CrashOften:
 
     def __init__(self, folder, times):
         folder.mkdir()
-        self.child = child(CRASH_OFTEN, environment={"FOLDER": str(folder)})
+        self.child = child(CRASH_OFTEN.format(folder=str(folder)))
         self._folder, self._times, self._seen_at = folder, times, {}
 
     def over(self, run):
