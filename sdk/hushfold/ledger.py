@@ -124,10 +124,6 @@ class DeviceBudget:
         """Epsilon of everything that was charged for `population`."""
         return self._total(population).epsilon(self.delta)
 
-    def would_spend(self, population: str, curve: RdpCurve) -> float:
-        """Epsilon after one more contribution that costs `curve`."""
-        return (self._total(population) + curve).epsilon(self.delta)
-
     def require(self, population: str, curve: RdpCurve) -> RdpCurve:
         """What is spent after one more contribution that costs `curve`. Raises BudgetExhausted past the limit."""
         total = self._total(population) + curve
@@ -177,10 +173,10 @@ class DeviceBudget:
             if _ORDER.index(state) > _ORDER.index(charged.state):
                 self._store.execute("UPDATE contributions SET state = ? WHERE round_id = ?", (state, round_id))
 
-    def contributions(self, population: str | None = None) -> list[Contribution]:
+    def contributions(self) -> list[Contribution]:
         """Everything that left the device, or was about to, in the sequence in which it was charged."""
         rows = self._store.execute(f"SELECT {_COLUMNS} FROM contributions ORDER BY rowid")  # noqa: S608
-        return [c for c in map(_read, rows) if population in (None, c.population)]
+        return list(map(_read, rows))
 
     def _find(self, round_id: bytes) -> Contribution | None:
         rows = self._store.execute(f"SELECT {_COLUMNS} FROM contributions WHERE round_id = ?", (round_id,))  # noqa: S608

@@ -2,8 +2,8 @@
 
 A release is a TUF target `<model>/<version>/weights.f32`; its `custom` object says the rest:
 
-    {"model": "next_word", "version": "1.2.0", "release": 7, "base": "1.1.0", "minimum_sdk": "0.1.0",
-     "rollout_percent": 20, "salt": "b1f0", "manifest_sha256": "<hex>"}
+    {"model": "next_word", "version": "1.2.0", "release": 7, "minimum_sdk": "0.1.0", "rollout_percent": 20,
+     "salt": "b1f0", "manifest_sha256": "<hex>"}
 
 `release` counts up for ever within a model; the highest number that a device is eligible for is its newest release.
 Rolling back means to publish an older version under a higher number.
@@ -34,13 +34,11 @@ class Release:
     version: str  # of the model
     number: int  # counts up within the model
     target: str  # its name in the repository
-    size: int  # bytes
     sha256: str  # lower-case hex, of the weights
     manifest_sha256: str  # lower-case hex, of the model.json whose graphs the weights fit
     minimum_sdk: str  # version
     rollout_percent: int  # of the devices, 0 to 100
     salt: str  # draws the buckets of this rollout
-    base: str | None = None  # version that the weights were learned from
 
     @classmethod
     def from_target(cls, name: str, target: TargetFile) -> Self | None:
@@ -58,13 +56,11 @@ class Release:
                 version=custom["version"],
                 number=custom["release"],
                 target=name,
-                size=target.length,
                 sha256=target.hashes["sha256"],
                 manifest_sha256=custom["manifest_sha256"],
                 minimum_sdk=custom["minimum_sdk"],
                 rollout_percent=custom["rollout_percent"],
                 salt=custom["salt"],
-                base=custom.get("base"),
             )
         except KeyError as missing:
             raise _malformed(name, f"it has no {missing}") from None
@@ -76,7 +72,7 @@ class Release:
     def _check(self) -> None:
         """Raise ReleaseRefused unless every field is of its type and range."""
         whole = (self.number, self.rollout_percent)
-        texts = (self.sha256, self.manifest_sha256, self.minimum_sdk, self.salt, self.base or "")
+        texts = (self.sha256, self.manifest_sha256, self.minimum_sdk, self.salt)
         if not all(type(value) is int for value in whole) or not all(isinstance(text, str) for text in texts):
             raise _malformed(self.target, "a field has the wrong type")
         if self.number < 1 or not 0 <= self.rollout_percent <= 100:

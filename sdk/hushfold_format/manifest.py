@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -153,13 +153,6 @@ class ModelManifest:
         if vector.shape != (self.size,) or vector.dtype != np.float32:
             raise ValueError(f"model {self.name} has {self.size} float32 values, not {vector.dtype}{vector.shape}")
         return {p.name: vector[p.offset : p.offset + p.size].reshape(p.shape) for p in self.parameters}
-
-    def with_weights(self, version: str, weights: bytes) -> Self:
-        """The manifest of a release that differs in its vector alone."""
-        if len(weights) != 4 * self.size:
-            raise ValueError(f"model {self.name} has {4 * self.size} bytes of weights, not {len(weights)}")
-        entry = FileEntry.of(self.files["weights"].name, weights)
-        return replace(self, version=version, files={**self.files, "weights": entry})
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,7 +207,11 @@ def quantise(
 
 
 def decode_sum(total: EncodedVector, parameters: EncodingParameters) -> FloatVector:
-    """Decodes the sum modulo 2^b of encoded updates, uint32[D], into the sum of the updates, float32[d]."""
+    """Decodes the sum modulo 2^b of encoded updates, uint32[D], into the sum of the updates, float32[d].
+
+    What every server has to compute; that of Hushfold does it inside of a TensorFlow Federated computation, which is
+    tested to give the same bits.
+    """
     if total.shape != (parameters.padded,):
         raise EncodingError(f"a sum has shape ({parameters.padded},), but this one has {total.shape}")
     if int(total.max()) >= parameters.modulus:
@@ -226,9 +230,8 @@ def choose_scale(
     bits: int,
     cohort_max: int,
     local_noise: float,
-    wrap_probability: float = WRAP_PROBABILITY,
 ) -> float:
-    """The largest scale at which a coordinate of the sum leaves [-2^(b-1), 2^(b-1)) with at most this probability.
+    """The largest scale at which a coordinate of the sum leaves [-2^(b-1), 2^(b-1)) with at most WRAP_PROBABILITY.
 
     `local_noise` is the standard deviation of one device's noise in units of the weights. With n = cohort_max, the
     sum in grid steps is that of a rotated vector of norm at most s n C, sub-Gaussian with proxy (s n C)^2 / D; n
@@ -248,7 +251,7 @@ def choose_scale(
         )
     if cohort_max < 1:
         raise EncodingError(f"a cohort of {cohort_max} devices: at least one is needed")
-    half, limit = 2.0 ** (bits - 1), math.log(wrap_probability / 2)
+    half, limit = 2.0 ** (bits - 1), math.log(WRAP_PROBABILITY / 2)
 
     def fits(scale: float) -> bool:
         proxy = (scale * cohort_max * clip_norm) ** 2 / padded + cohort_max / 4

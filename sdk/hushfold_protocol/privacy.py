@@ -66,11 +66,6 @@ class RdpCurve:
         """Nothing spent."""
         return cls((0.0,) * len(ORDERS))
 
-    @classmethod
-    def infinite(cls) -> Self:
-        """No guarantee at all: the curve of a release without noise."""
-        return cls((math.inf,) * len(ORDERS))
-
     def __add__(self, other: RdpCurve) -> RdpCurve:
         """Both releases: adaptive composition adds divergences (Mironov 2017, arXiv 1702.07476, proposition 1)."""
         return RdpCurve(tuple(mine + its for mine, its in zip(self.values, other.values, strict=True)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -24,8 +23,6 @@ from .wire import Message
 _PREFIX = b"hushfold/v1/"
 SIGNATURE_BYTES = 64
 CHECK_IN_WINDOW = 300  # seconds
-
-M = TypeVar("M", bound=Message)
 
 
 def sign(key: Ed25519PrivateKey, purpose: str, content: bytes) -> bytes:
@@ -82,12 +79,6 @@ def seal(key: Ed25519PrivateKey, payload: Message) -> Signed:
     """`payload` under the sender's signature; the purpose is the payload's type."""
     encoded = payload.encode()
     return Signed(encoded, sign(key, type(payload).__name__, encoded))
-
-
-def open_sealed(signed: Signed, public_key: bytes, kind: type[M]) -> M:
-    """The payload, which must be of `kind`. Raises WireError or SignatureInvalid."""
-    verify(public_key, kind.__name__, signed.payload, signed.signature)
-    return kind.decode(signed.payload)
 
 
 def open_check_in(signed: Signed, authority_key: bytes, now: float) -> CheckIn:

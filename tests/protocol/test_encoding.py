@@ -243,12 +243,13 @@ def test_parameters_that_make_no_sense_are_refused(changes: dict[str, Any], faul
 SCALE_CASE: dict[str, Any] = {"clip_norm": 0.1, "padded": 2048, "bits": 16, "cohort_max": 100, "local_noise": 0.02}
 
 
-def test_scale_leaves_room_for_the_stated_tail() -> None:
+def test_scale_leaves_room_for_the_stated_tail(monkeypatch: pytest.MonkeyPatch) -> None:
     # Against the Gaussian limit: with 2^-40, the half range is 7.3 to 7.5 standard deviations of the proxy.
     scale = choose_scale(**SCALE_CASE)
     proxy = (scale * 100 * 0.1) ** 2 / 2048 + 25 + 100 * (scale * 0.02) ** 2
     assert 7.3 < 2**15 / math.sqrt(proxy) < 7.6
-    loose = choose_scale(**SCALE_CASE, wrap_probability=1e-4)
+    monkeypatch.setattr(encoding, "WRAP_PROBABILITY", 1e-4)
+    loose = choose_scale(**SCALE_CASE)
     proxy = (loose * 100 * 0.1) ** 2 / 2048 + 25 + 100 * (loose * 0.02) ** 2
     assert 4.3 < 2**15 / math.sqrt(proxy) < 4.6
 

@@ -43,7 +43,6 @@ def install(device, files, tmp_path, number=1):
         version="9.0.0",
         number=number,
         target=f"{files.manifest.name}/9.0.0/weights.f32",
-        size=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
         manifest_sha256=manifest,
         minimum_sdk="0.1.0",

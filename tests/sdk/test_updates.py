@@ -27,7 +27,6 @@ def custom(version, number, **changes):
         "model": "next_word",
         "version": version,
         "release": number,
-        "base": None,
         "minimum_sdk": "0.1.0",
         "rollout_percent": 100,
         "salt": "s",
@@ -78,9 +77,9 @@ def test_a_good_update_becomes_active(repository, channel, active):
     assert update(channel, active) is None
     assert (active.active, active.weights()) == (None, None)
     publish(repository, "1.0.0", 1)
-    publish(repository, "1.1.0", 2, base="1.0.0")
+    publish(repository, "1.1.0", 2)
     release = update(channel, active)
-    assert (release.version, release.number, release.base) == ("1.1.0", 2, "1.0.0")
+    assert (release.version, release.number) == ("1.1.0", 2)
     assert active.active == release
     assert active.weights() == weights("1.1.0")
 
@@ -195,7 +194,6 @@ def test_a_broken_root_of_trust_is_refused(tmp_path, repository):
         {"minimum_sdk": "latest"},
         {"manifest_sha256": "ABC"},
         {"salt": None},
-        {"base": 7},
     ],
     ids=repr,
 )
@@ -204,7 +202,7 @@ def test_a_release_that_makes_no_sense_is_refused(repository, channel, changes):
     assert refused(channel.refresh) is Refusal.MALFORMED
 
 
-@pytest.mark.parametrize("missing", sorted(set(custom("1.0.0", 1)) - {"base"}))
+@pytest.mark.parametrize("missing", sorted(custom("1.0.0", 1)))
 def test_a_release_without_a_field_is_refused(missing):
     target = TargetFile.from_data("next_word/1.0.0/weights.f32", b"w", ["sha256"])
     fields = custom("1.0.0", 1)
