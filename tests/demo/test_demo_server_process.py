@@ -3,9 +3,9 @@
 import fcntl
 import subprocess
 import sys
-import time
 
 import pytest
+from eventually import eventually
 
 from hushfold_demo import server_process
 from hushfold_demo.errors import DemoError
@@ -137,10 +137,3 @@ def flocked(file):
     except BlockingIOError:
         return False
     return True
-
-
-def eventually(condition, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
