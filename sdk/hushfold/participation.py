@@ -201,8 +201,6 @@ class Participation:
     def _check_in(self, client: Client) -> Invitation | ComeBack:
         message = CheckIn(
             population=self._population,
-            sdk_version=VERSION,
-            model_version=self._model_version(),
             certificate=self._certificate(),
             time=int(self._device.clock.now()),
         )
@@ -353,10 +351,6 @@ class Participation:
             except Unreachable:
                 self._device.clock.wait(RETRY_AFTER)
         return request()
-
-    def _model_version(self) -> str:
-        active = self._device.active_model.active
-        return self._device.files.manifest.version if active is None else active.version
 
 
 def _sha256(weights: Vector) -> bytes:

@@ -58,11 +58,9 @@ class Signed(Message, type_code=12):
 
 @dataclass(frozen=True, slots=True)
 class CheckIn(Message, type_code=20):
-    """A device whose conditions hold offers to train."""
+    """A device whose conditions hold offers to train. What it runs and what it holds, it does not say."""
 
     population: Annotated[str, Text(64)]
-    sdk_version: Annotated[str, Text(32)]
-    model_version: Annotated[str, Text(32)]
     certificate: Annotated[Certificate, Record(Certificate)]
     time: Annotated[int, UInt(8)]  # unix seconds; old check-ins are refused
 

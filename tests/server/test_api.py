@@ -100,7 +100,7 @@ def test_a_round_over_http(api):
 
 def check_in(api, number=0, **changes):
     identity = make_identity(number + 1, api.authority)
-    message = messages.CheckIn("keyboard-en", "0.1.0", "1.0.0", identity.certificate, NOW)
+    message = messages.CheckIn("keyboard-en", identity.certificate, NOW)
     return seal(identity.key, replace(message, **changes))
 
 
@@ -113,7 +113,7 @@ def test_check_in(api):
 
 def test_check_ins_that_nobody_signed_or_that_are_old(api):
     stranger = make_identity(1)  # another authority's
-    message = messages.CheckIn("keyboard-en", "0.1.0", "1.0.0", stranger.certificate, NOW)
+    message = messages.CheckIn("keyboard-en", stranger.certificate, NOW)
     problem(api.post("/v1/check-in", seal(stranger.key, message)), 403)
     problem(api.post("/v1/check-in", check_in(api, time=NOW - 3600)), 403)
     mine = check_in(api)
