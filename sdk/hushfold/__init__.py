@@ -6,7 +6,27 @@
         device.keyboard.suggest("see you ")
         device.keyboard.learn("see you at the harbour")
 
-What is here is the public surface; it loads lazily, so that `import hushfold` costs nothing.
+What is here is the public surface; it loads lazily, so that `import hushfold` costs nothing. The modules, bottom up:
+
+    version        of the SDK
+    errors         what can go wrong, and what to do about it
+    clock          time, as something that is passed in
+    durable        files that are there as a whole or not at all
+    schema         the tables of the store
+    store          the encrypted store: messages, checkpoints, settings
+    keys           the key that opens the store, and the key that the device signs with
+    conditions     when the device may work
+    ledger         what left the device, and the budget that it spends
+    redaction      what is taken out of a message before it is stored
+    model          a model on LiteRT: its training graph, and the graph that is served
+    suggestions    words for the suggestion bar
+    keyboard       suggestions and a memory, as an app embeds them
+    training       a training session that stops and goes on
+    releases       what a release is, and which devices it is for
+    updates        verified releases: from the channel to the model in use
+    device         all of the above, put together
+    service        the federated server as the SDK reaches it
+    participation  a round, from check-in to unmasking
 """
 
 from __future__ import annotations

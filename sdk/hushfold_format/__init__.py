@@ -1,6 +1,13 @@
 """What the files of a model mean: vocabulary and tokens, batches, parameter layout, patch manifest.
 
-Needs numpy alone, so that device, server and build tools read the same bytes the same way.
+Needs numpy alone, so that device, server and build tools read the same bytes the same way. The modules, bottom up:
+
+    errors      files that are not what they should be
+    vocabulary  words and their ids
+    tokens      from text to words, and to the ids before a cursor
+    batching    messages as the rows that a training graph takes
+    patching    writing a weight vector into the quantised graph
+    manifest    model.json, and the verified files of a model
 """
 
 from .batching import Batch, batches, message_ids

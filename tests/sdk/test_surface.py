@@ -1,9 +1,13 @@
 """The public names of the SDK, and its version."""
 
+import ast
+import re
 import subprocess
 import sys
 from configparser import ConfigParser
 from pathlib import Path
+
+import pytest
 
 import hushfold
 
@@ -15,6 +19,24 @@ def test_every_public_name_loads_and_no_other_is_promised():
     for name in hushfold.__all__:
         assert getattr(hushfold, name) is not None
     assert dir(hushfold) == sorted(hushfold.__all__)
+
+
+@pytest.mark.parametrize("package", ["hushfold", "hushfold_protocol", "hushfold_protocol.secagg", "hushfold_format"])
+def test_a_package_lists_its_modules_bottom_up(package):
+    """Each module once, and none imports one that stands below it in the list."""
+    folder = ROOT / "sdk" / package.replace(".", "/")
+    docstring = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
+    listed = re.findall(r"^    (\w+) {2,}\S", docstring, re.MULTILINE)
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    assert sorted(listed) == sorted(modules | {path.parent.name for path in folder.glob("*/__init__.py")})
+    for position, module in enumerate(listed):
+        sources = [folder / f"{module}.py", *(folder / module).glob("*.py")]
+        for source in filter(Path.exists, sources):
+            depth = len(source.relative_to(folder).parts)
+            for node in ast.walk(ast.parse(source.read_text())):
+                if isinstance(node, ast.ImportFrom) and node.level == depth:
+                    imported = {node.module} if node.module else {alias.name for alias in node.names}
+                    assert imported <= set(listed[:position])
 
 
 def test_the_version_is_the_packages():
