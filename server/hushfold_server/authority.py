@@ -1,7 +1,6 @@
 """The enrolment authority: vouches that a device key belongs to one enrolled device.
 
     POST /v1/enrol   EnrolRequest -> Certificate
-    GET  /v1/key     the authority's public key, {"public_key": hex}
     GET  /health
 
 It is a process of its own, because the server that it protects devices from must not hold its key: a server that
@@ -17,7 +16,6 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +27,7 @@ from hushfold_protocol.messages import Certificate, EnrolRequest
 from hushfold_protocol.signing import device_id, issue_certificate, verify_enrolment
 
 from . import web
+from .errors import EnrolmentBusy, EnrolmentClosed, EvidenceRefused
 from .keys import authority_key
 from .settings import Home, Settings
 
@@ -50,17 +49,6 @@ class Attestation(Protocol):
         """
 
 
-class EvidenceRefused(web.ProblemError):
-    """The evidence does not show a device that may enrol."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(
-            web.Problem(
-                403, "evidence-refused", "The device may not enrol", reason, "Enrol with what the platform attests"
-            )
-        )
-
-
 class OpenEnrolment:
     """Accepts every device that sends no evidence. Evidence is refused: nobody here could check it."""
 
@@ -69,19 +57,14 @@ class OpenEnrolment:
             raise EvidenceRefused("this authority checks no evidence, but some was sent")
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How many devices may enrol. A device that enrols again is not counted again."""
-
-    total: int = 1_000_000
-    per_hour: int = 20_000
-
-
 class EnrolmentLog:
-    """Who enrolled when, durably, in the authority's own folder."""
+    """Who enrolled when, durably, in the authority's own folder.
 
-    def __init__(self, path: Path, limits: Limits) -> None:
-        self._path, self._limits = path, limits
+    At most `total` devices may enrol, and `per_hour` of them within an hour. One that does so again is not counted.
+    """
+
+    def __init__(self, path: Path, total: int, per_hour: int) -> None:
+        self._path, self._total, self._per_hour = path, total, per_hour
         path.touch(mode=0o600, exist_ok=True)
         with closing(self._connect()) as connection:
             connection.execute(
@@ -94,19 +77,22 @@ class EnrolmentLog:
             connection.execute("CREATE INDEX IF NOT EXISTS enrolments_by_time ON enrolments (enrolled_at)")
 
     def admit(self, device: bytes, now: float) -> None:
-        """Records a device. Raises ProblemError if a limit is reached."""
+        """Records a device. Raises EnrolmentClosed or EnrolmentBusy if a limit is reached."""
         with closing(self._connect()) as connection, connection:
             connection.execute("BEGIN IMMEDIATE")
             if connection.execute("SELECT 1 FROM enrolments WHERE device = ?", (device,)).fetchone():
                 return
             (total,) = connection.execute("SELECT coalesce(max(number), 0) FROM enrolments").fetchone()
-            if total >= self._limits.total:
-                raise web.ProblemError(_closed(self._limits.total))
+            if total >= self._total:
+                raise EnrolmentClosed(f"all {total} devices that this authority may vouch for have enrolled")
             recent, oldest = connection.execute(
                 "SELECT count(*), min(enrolled_at) FROM enrolments WHERE enrolled_at > ?", (now - HOUR,)
             ).fetchone()
-            if recent >= self._limits.per_hour:
-                raise web.ProblemError(_busy(self._limits.per_hour, oldest + HOUR - now if recent else HOUR))
+            if recent >= self._per_hour:
+                raise EnrolmentBusy(
+                    f"{recent} devices have enrolled within an hour; more than {self._per_hour} may not",
+                    retry_after=oldest + HOUR - now,
+                )
             connection.execute("INSERT INTO enrolments (device, enrolled_at) VALUES (?, ?)", (device, now))
 
     def _connect(self) -> sqlite3.Connection:
@@ -118,15 +104,16 @@ def create_app(
     home: Home,
     *,
     attestation: Attestation | None = None,
-    limits: Limits | None = None,
     now: Callable[[], float] = time.time,
 ) -> FastAPI:
     """The authority's application. Raises ConfigurationError if its key is missing or open to others."""
     key = authority_key(home)
-    public_key = key.public_key().public_bytes_raw()
-    validity = Settings.load(home).certificate_days * DAY
+    settings = Settings.load(home)
+    validity = settings.certificate_days * DAY
     judge = attestation or OpenEnrolment()
-    enrolments = EnrolmentLog(home.keys("authority") / "enrolments.db", limits or Limits())
+    enrolments = EnrolmentLog(
+        home.keys("authority") / "enrolments.db", settings.enrolments_total, settings.enrolments_per_hour
+    )
 
     def enrol(request: EnrolRequest) -> Certificate:
         verify_enrolment(request)
@@ -144,29 +131,4 @@ def create_app(
         message = await web.read_message(request, EnrolRequest, REQUEST_LIMIT)
         return web.answer(await run_in_threadpool(enrol, message))
 
-    @app.get("/v1/key")
-    async def get_key() -> dict[str, str]:
-        return {"public_key": public_key.hex()}
-
     return app
-
-
-def _closed(total: int) -> web.Problem:
-    return web.Problem(
-        403,
-        "enrolment-closed",
-        "No more devices may enrol",
-        f"all {total} devices that this authority may vouch for have enrolled",
-        "Ask the operator to raise the limit",
-    )
-
-
-def _busy(per_hour: int, seconds: float) -> web.Problem:
-    return web.Problem(
-        429,
-        "enrolment-busy",
-        "Too many devices enrol at once",
-        f"{per_hour} devices have enrolled within an hour, which is the limit",
-        "Try again after the time in Retry-After",
-        retry_after=seconds,
-    )

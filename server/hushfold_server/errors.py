@@ -7,6 +7,10 @@ ServerError                 message: what happened and why; advice: what to do a
 +-- NotFound                no such task, round, release or object
 +-- Corrupt                 stored bytes that are not what was stored
 +-- StateError              a step that the present state does not allow; nothing was changed
++-- EnrolmentRefused        a device that gets no certificate
+|   +-- EvidenceRefused     because of what it showed
+|   +-- EnrolmentClosed     as many have enrolled as may
+|   +-- EnrolmentBusy       for now: `retry_after` says for how long
 +-- PrivacyError            a step that would break the promise made to the devices; nothing was changed
 |   +-- BudgetSpent         more epsilon than the task may spend
 |   +-- AccountantMismatch  two accountants disagree about the same curve
@@ -22,8 +26,10 @@ from collections.abc import Sequence
 class ServerError(Exception):
     """Root of every error that the server raises on purpose.
 
-    `message` says what happened and why, `advice` what an operator can do about it (may be empty).
+    `message` says what happened and why, `advice` what can be done about it (may be empty).
     """
+
+    retry_after: float | None = None  # seconds until it may have passed, where that is known
 
     def __init__(self, message: str, advice: str = "") -> None:
         super().__init__(message)
@@ -61,6 +67,26 @@ class Corrupt(ServerError):
 
 class StateError(ServerError):
     """A step that the present state does not allow. Nothing was changed."""
+
+
+class EnrolmentRefused(ServerError):
+    """A device that gets no certificate."""
+
+
+class EvidenceRefused(EnrolmentRefused):
+    """What the device sent does not show that it may enrol."""
+
+
+class EnrolmentClosed(EnrolmentRefused):
+    """As many devices have enrolled as may."""
+
+
+class EnrolmentBusy(EnrolmentRefused):
+    """As many devices have enrolled in this hour as may. `retry_after`: seconds until the next one can."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message, "Try again after the time in Retry-After")
+        self.retry_after = retry_after
 
 
 class PrivacyError(ServerError):

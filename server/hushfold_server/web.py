@@ -29,10 +29,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as Event
 
-from hushfold_protocol.errors import Equivocation, Refused, RemoteError, SignatureInvalid, WireError, WrongState
+from hushfold_protocol.errors import Equivocation, Refused, RemoteError, SignatureInvalid, WireError
 from hushfold_protocol.wire import Message
 
-from .errors import NotFound, PrivacyError, ServerError, StateError, TaskFileError
+from .errors import EnrolmentBusy, EnrolmentClosed, EvidenceRefused, NotFound, ServerError, StateError
 from .process import describe
 
 MEDIA_TYPE = "application/vnd.hushfold.v1"
@@ -69,14 +69,6 @@ class Problem:
         return JSONResponse(document, self.status, headers, media_type=PROBLEM_TYPE)
 
 
-class ProblemError(Exception):
-    """Raised by a route to answer with a problem of its own."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.detail)
-        self.problem = problem
-
-
 @dataclass(frozen=True, slots=True)
 class _Kind:
     status: int
@@ -92,11 +84,11 @@ _KINDS: dict[type[Exception], _Kind] = {
     Equivocation: _Kind(409, "second-answer", "This step was answered already", "Leave the round and check in again"),
     Refused: _Kind(409, "refused", "The message cannot be accepted", "Leave the round and check in again"),
     RemoteError: _Kind(400, "protocol", "The message breaks the protocol", "Update the app's SDK"),
-    WrongState: _Kind(409, "wrong-step", "The round is at another step", "Ask for the next message of the round"),
     NotFound: _Kind(404, "not-found", "There is no such thing", "Check the address"),
     StateError: _Kind(409, "wrong-state", "The present state does not allow it", "Read the state and try again"),
-    PrivacyError: _Kind(409, "privacy", "It would break the privacy promise", "See the task's privacy report"),
-    TaskFileError: _Kind(422, "task-file", "The task file has faults", "Correct the faults and send it again"),
+    EvidenceRefused: _Kind(403, "evidence-refused", "The device may not enrol", "Send what the platform attests"),
+    EnrolmentClosed: _Kind(403, "enrolment-closed", "No more devices may enrol", "Ask the operator for a higher limit"),
+    EnrolmentBusy: _Kind(429, "enrolment-busy", "Too many devices enrol at once", "Try again later"),
 }
 
 _HTTP_ADVICE = {
@@ -114,7 +106,6 @@ def create_app(title: str, body_limit: int = BODY_LIMIT) -> FastAPI:
         app.add_exception_handler(kind, _on_domain_error)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
-    app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_middleware(_Guard, body_limit=body_limit)
 
@@ -128,17 +119,17 @@ def create_app(title: str, body_limit: int = BODY_LIMIT) -> FastAPI:
 async def read_message(request: Request, kind: type[M], limit: int = BODY_LIMIT) -> M:
     """The message of `kind` in a request's body, of at most `limit` bytes.
 
-    Reading stops at the limit. Raises ProblemError for another content type or a longer body, WireError for bytes
+    Reading stops at the limit. Raises HTTPException for another content type or a longer body, WireError for bytes
     that are no such message.
     """
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given != MEDIA_TYPE:
-        raise ProblemError(_http_problem(415, f"The content type is {given[:80]!r}"))
+        raise HTTPException(415, f"The content type is {given[:80]!r}")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > limit:
-            raise ProblemError(_too_large(limit))
+            raise _too_large(limit)
     return kind.decode(memoryview(body))
 
 
@@ -164,7 +155,7 @@ class _Guard:
             event = await receive()
             received += len(event.get("body", b""))
             if received > self._limit:
-                raise ProblemError(_too_large(self._limit))
+                raise _too_large(self._limit)
             return event
 
         async def secure_send(event: Event) -> None:
@@ -176,18 +167,18 @@ class _Guard:
 
         announced = Headers(scope=scope).get("content-length", "")
         if announced.isdecimal() and int(announced) > self._limit:
-            await _too_large(self._limit).response()(scope, receive, secure_send)
+            await _http_problem(_too_large(self._limit)).response()(scope, receive, secure_send)
             return
         try:
             await self._app(scope, limited_receive, secure_send)
         except Exception as error:  # every other way out would be a traceback in the server's output
-            problem = error.problem if isinstance(error, ProblemError) else _unexpected(error, scope)
+            problem = _http_problem(error) if isinstance(error, HTTPException) else _unexpected(error, scope)
             if not started:
                 await problem.response()(scope, receive, secure_send)
 
 
 def _secure(headers: MutableHeaders, scheme: str) -> None:
-    """Adds what a route has not set: a dashboard may need a wider policy, a file may be cached."""
+    """Adds what a route has not set itself: a file may be cached."""
     headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
     headers.setdefault("Cache-Control", "no-store")
     headers.setdefault("X-Content-Type-Options", "nosniff")
@@ -207,26 +198,29 @@ def _unexpected(error: Exception, scope: Scope) -> Problem:
     )
 
 
-def _too_large(limit: int) -> Problem:
-    return _http_problem(413, f"The body is larger than {limit} bytes")
+def _too_large(limit: int) -> HTTPException:
+    return HTTPException(413, f"The body is larger than {limit} bytes")
 
 
-def _http_problem(status: int, detail: str, headers: tuple[tuple[str, str], ...] = ()) -> Problem:
+def _http_problem(error: HTTPException) -> Problem:
+    status, headers = error.status_code, tuple((error.headers or {}).items())
     title = http.HTTPStatus(status).phrase
     name = title.lower().replace(" ", "-")
-    return Problem(status, name, title, detail, _HTTP_ADVICE.get(status, "Check the request"), headers=headers)
+    advice = _HTTP_ADVICE.get(status, "Check the request")
+    return Problem(status, name, title, str(error.detail), advice, headers=headers)
 
 
 async def _on_domain_error(_request: Request, error: Exception) -> Response:
     kind = next(_KINDS[base] for base in type(error).__mro__ if base in _KINDS)
-    said, advice = (error.message, error.advice) if isinstance(error, ServerError) else (str(error), "")
-    return Problem(kind.status, kind.name, kind.title, said, advice or kind.advice).response()
+    if not isinstance(error, ServerError):
+        return Problem(kind.status, kind.name, kind.title, str(error), kind.advice).response()
+    advice = error.advice or kind.advice
+    return Problem(kind.status, kind.name, kind.title, error.message, advice, error.retry_after).response()
 
 
 async def _on_http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  # it is registered for nothing else
-    problem = _http_problem(error.status_code, str(error.detail), tuple((error.headers or {}).items()))
-    return problem.response()
+    return _http_problem(error).response()
 
 
 async def _on_invalid_request(_request: Request, error: Exception) -> Response:
@@ -235,11 +229,6 @@ async def _on_invalid_request(_request: Request, error: Exception) -> Response:
     return Problem(
         422, "invalid-request", "The request is invalid", faults, "Correct what is named and send it again"
     ).response()
-
-
-async def _on_problem(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, ProblemError)  # noqa: S101
-    return error.problem.response()
 
 
 async def _on_disconnect(_request: Request, _error: Exception) -> Response:

@@ -281,18 +281,18 @@ def test_up_serves_survives_crashes_and_stops(tmp_path, models):
         assert app["authority_url"] in shown
         assert app["service_url"] in shown
         assert get(app["authority_url"] + "/health") == {"status": "ok"}
-        assert get(app["authority_url"] + "/v1/key") == {"public_key": app["authority_key"]}
         # A second server for this home is told about the first.
         with Up(home, models) as second:
             status, out, err = second.ends()
             assert (status, out) == (2, "")
             assert f"running already, process {up.process.pid}" in err
         # The port of a crashed child stays open: a device that asks meanwhile waits for the next one.
+        health = app["authority_url"] + "/health"
         (authority,) = (
             child for child in children_of(up.process) if "hushfold_server.authority:create_app" in child.cmdline()
         )
         authority.kill()
-        assert get(app["authority_url"] + "/v1/key") == {"public_key": app["authority_key"]}
+        assert get(health) == {"status": "ok"}
         assert "authority was killed by SIGKILL" in up.until("authority works again")
         left = children_of(up.process)
         begun = time.monotonic()
@@ -319,7 +319,8 @@ def test_up_after_kill_9_goes_on_on_the_same_ports(tmp_path, models):
         os.kill(up.process.pid, signal.SIGKILL)
     with Up(home, models, *options) as up:
         assert "was killed; this one goes on" in up.until("logs")
-        assert get(f"http://127.0.0.1:{ports[1]}/v1/key") == {"public_key": key}
+        assert get(f"http://127.0.0.1:{ports[1]}/health") == {"status": "ok"}
+        assert json.loads((home / "public" / "app.json").read_text())["authority_key"] == key
     published = [path.read_bytes() for path in home.rglob("*.weights.f32")]
     assert published == [bytes(4 * 500)] != [WEIGHTS]
 

@@ -83,11 +83,11 @@ def test_a_route_may_choose_its_own_policy(app, client):
         (protocol.Equivocation("another answer"), 409, "second-answer"),
         (protocol.TooFew("only 3"), 409, "refused"),
         (protocol.PlanRefused("no noise"), 400, "protocol"),
-        (protocol.WrongState("sharing"), 409, "wrong-step"),
         (errors.NotFound("no round 12", "Check in again"), 404, "not-found"),
         (errors.StateError("it is sharing"), 409, "wrong-state"),
-        (errors.BudgetSpent("8.1 of 8"), 409, "privacy"),
-        (errors.TaskFileError(["no name"]), 422, "task-file"),
+        (errors.EvidenceRefused("the token is unknown"), 403, "evidence-refused"),
+        (errors.EnrolmentClosed("all have enrolled"), 403, "enrolment-closed"),
+        (errors.EnrolmentBusy("20 in an hour", retry_after=7.2), 429, "enrolment-busy"),
     ],
 )
 def test_a_domain_error_is_a_problem_with_its_own_words(app, client, error, status, name):
@@ -95,7 +95,9 @@ def test_a_domain_error_is_a_problem_with_its_own_words(app, client, error, stat
     async def fail():
         raise error
 
-    document = problem(client.get("/raise"), status)
+    response = client.get("/raise")
+    document = problem(response, status)
+    assert response.headers.get("retry-after") == ("8" if status == 429 else None)
     assert document["type"] == f"urn:hushfold:problem:{name}"
     assert document["detail"] == getattr(error, "message", str(error))
     if getattr(error, "advice", ""):
