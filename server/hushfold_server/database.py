@@ -10,7 +10,7 @@ that time. `sharing` to `unmasking` are the steps of secure aggregation. Two rul
 2. `move` is one UPDATE that names the phase it leaves. If two processes move a round at once, one of them gets a
    StateError and has changed nothing.
 
-SQLite is the default. The statements are portable: only `_sqlite_engine` knows which database it talks to.
+It is SQLite, in one file. Only `_sqlite_engine` knows so: the statements are portable.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ round_messages = Table(
     "round_messages",
     metadata,
     Column("round", ForeignKey("rounds.id"), primary_key=True),
-    Column("stage", Text, primary_key=True),  # join, shares, masked, consent, unmask
+    Column("stage", Text, primary_key=True),  # what it is: `steps.Step.stored`
     Column("device", Text, primary_key=True),  # hex of the 16-byte device id
     Column("digest", Text, nullable=False),  # hex SHA-256 of what was received: a repeat or a second answer?
     Column("body", LargeBinary, nullable=False),  # the message; empty for masked vectors, which are summed
@@ -226,7 +226,10 @@ releases = Table(
     Column("state", Integer),  # states.number that it was made from
     Column("weights_sha256", Text, nullable=False),  # hex; the flat float32 vector in the object store
     Column("status", _enum(ReleaseStatus), nullable=False),
-    Column("custom", JSON, nullable=False),  # what goes into the TUF target: rollout, minimum SDK, metrics
+    # What not every release has. Of a base model: manifest_sha256, weights_bytes, card (text). Of a learned one:
+    # metrics. Of an old one that came back: returns_to (releases.number). By an operator: rollout_percent, and reason
+    # (of a withdrawal). Of any: minimum_sdk.
+    Column("custom", JSON, nullable=False),
     Column("created_at", Double, nullable=False),  # unix seconds
     Column("published_at", Double),  # unix seconds
     UniqueConstraint("model", "version"),

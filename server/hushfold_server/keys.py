@@ -1,4 +1,4 @@
-"""The server's Ed25519 keys: made once, each in a file of its own that one process reads.
+"""The server's Ed25519 keys: made once by `init` or the publisher, each in a file of its own for one process.
 
     keys/authority/private.pem    vouches for devices; apps pin its public half
     keys/plan/private.pem         signs plans; its public half is a signed release target
@@ -91,12 +91,12 @@ def load_key(home: Home, role: KeyRole, name: str) -> Ed25519PrivateKey:
 
 
 def authority_key(home: Home) -> Ed25519PrivateKey:
-    """The key that vouches for devices. Only the authority process calls this."""
+    """The key that vouches for devices: for the authority process."""
     return load_key(home, "authority", PRIVATE)
 
 
 def plan_key(home: Home) -> Ed25519PrivateKey:
-    """The key that signs plans. Only the process that opens rounds calls this."""
+    """The key that signs plans: for the learner process."""
     return load_key(home, "plan", PRIVATE)
 
 

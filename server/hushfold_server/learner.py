@@ -7,7 +7,7 @@ For each active task, on every turn:
 3. a task that has no round in progress, and whose interval has passed, opens one, unless its budget forbids it.
 
 Nothing is kept in memory that the database does not say: the process can be killed anywhere and started again. It
-listens to nothing. The plan key is used here and nowhere else.
+listens to nothing. It alone uses the plan key, and it alone imports `learning` and with it TensorFlow Federated.
 """
 
 from __future__ import annotations

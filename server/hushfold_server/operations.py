@@ -96,7 +96,7 @@ def roll_back(database: Database, number: int, now: float) -> int:
         for superseded in list(connection.scalars(select(releases.c.number).where(later, offered))):
             withdraw(connection, superseded, f"rolled back to release {number}")
         new = int(connection.scalar(select(func.max(releases.c.number))) or 0) + 1
-        custom = {key: value for key, value in row.custom.items() if key not in ("rollout_percent", "salt", "reason")}
+        custom = {key: value for key, value in row.custom.items() if key not in ("rollout_percent", "reason")}
         connection.execute(
             insert(releases).values(
                 number=new,

@@ -80,7 +80,7 @@ class Offer:
             "minimum_sdk": self.details.get("minimum_sdk", MINIMUM_SDK),
             # of the shipped model.json whose layout the vector has
             "manifest_sha256": self.details.get("manifest_sha256", manifest_sha256),
-            "salt": self.details.get("salt", salt),
+            "salt": salt,
         }
 
     def card(self) -> bytes:
