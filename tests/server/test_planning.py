@@ -58,8 +58,8 @@ def test_more_tolerated_colluders_take_more_noise():
 
 
 def test_what_cannot_be_met_is_a_fault_of_the_task_file():
-    spec = load_task(task_file(cohort={"target": "8000"}, privacy={"bits": "8", "delta": "1e-9"}))
-    with pytest.raises(TaskFileError, match=r"\[privacy\] cannot be met for 1500 values: .*more bits"):
+    spec = load_task(task_file(privacy={"noise_multiplier": None, "target_epsilon": "0.0001"}))
+    with pytest.raises(TaskFileError, match=r"\[privacy\] cannot be met for 1500 values: .*Use more bits"):
         encoding_for(spec, DIMENSION)
 
 
