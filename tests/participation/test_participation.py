@@ -8,6 +8,7 @@ from sqlalchemy import delete, update
 
 from hushfold.conditions import Conditions
 from hushfold.ledger import ContributionState
+from hushfold.model import TrainingModel
 from hushfold.participation import LONG_PAUSE, PAUSE, OutcomeKind, Step
 from hushfold_protocol.messages import Closed, ComeBack, Ending
 from hushfold_server.database import Phase, charges, participations, rounds, sums
@@ -50,7 +51,7 @@ def lingering(clock, at, seconds):
 class Looked:
     """Conditions that hold for a number of looks at them."""
 
-    def __init__(self, looks=10**9):
+    def __init__(self, looks):
         self.count, self.looks = 0, looks
 
     def current(self):
@@ -181,6 +182,19 @@ def test_a_budget_that_is_spent_meanwhile_keeps_the_update_at_home(service, popu
 # ------------------------------------------------------------------ conditions and messages
 
 
+@pytest.fixture
+def trained(monkeypatch):
+    """An entry for each training step of any phone."""
+    steps, train_step = [], TrainingModel.train_step
+
+    def counted(model, *arguments):
+        steps.append(model)
+        return train_step(model, *arguments)
+
+    monkeypatch.setattr(TrainingModel, "train_step", counted)
+    return steps
+
+
 def test_without_its_conditions_a_phone_does_not_even_check_in(service, population, phone):
     service.open_round(service.plan(population))
     phone.conditions.set(idle=False, unmetered=None)
@@ -191,7 +205,7 @@ def test_without_its_conditions_a_phone_does_not_even_check_in(service, populati
     assert service.api.exchanges == service.authority.exchanges == []
 
 
-def test_training_that_lost_its_conditions_goes_on_where_it_was(service, population, make_phone, cohort):
+def test_training_that_lost_its_conditions_goes_on_where_it_was(service, population, make_phone, cohort, trained):
     plan = service.open_round(service.plan(population))
     # A look before the check-in, one before training, and one before each step.
     interrupted = make_phone(conditions=Looked(looks=2 + 2))
@@ -200,26 +214,25 @@ def test_training_that_lost_its_conditions_goes_on_where_it_was(service, populat
     assert "Stopped: waiting for the device to be idle" in outcome.reason
     assert interrupted.checkpoint.step == 2
     assert nothing_left(interrupted)
-    interrupted.conditions.looks, interrupted.conditions.count = 10**9, 0
+    interrupted.conditions.looks = 10**9
     assert kinds(run(service, [interrupted, *cohort[1:]])) == ALL_CONTRIBUTED
-    assert interrupted.conditions.count == 2 + (STEPS - 2)  # it did not train its first steps again
+    assert len(trained) == COHORT * STEPS  # it did not do its first steps again
     assert service.row(plan).survivors == COHORT
 
 
 def test_a_phone_that_was_switched_off_after_training_does_not_train_again(
-    service, population, make_phone, cohort, monkeypatch
+    service, population, cohort, trained, monkeypatch
 ):
     service.open_round(service.plan(population))
-    phone = make_phone(conditions=Looked())
+    phone = cohort[0]
     with monkeypatch.context() as patch:
         patch.setattr(service.clock, "wait", off)  # while it waits for a random time before it joins
         with pytest.raises(SwitchedOff):
             phone.run_once()
     assert phone.checkpoint.step == STEPS
     assert nothing_left(phone)
-    phone.conditions.count = 0
-    assert kinds(run(service, [phone, *cohort[1:]])) == ALL_CONTRIBUTED
-    assert phone.conditions.count == 1  # to check in: no step was left to train
+    assert kinds(run(service, cohort)) == ALL_CONTRIBUTED
+    assert len(trained) == COHORT * STEPS
 
 
 def test_an_update_is_for_one_session(service, population, phone):
