@@ -156,7 +156,7 @@ class Store:
         if not text.strip():
             raise ValueError("name the text to forget")
         pattern = re.compile(rf"(?<!\w){re.escape(text.strip())}(?!\w)", re.IGNORECASE)
-        # The lock, not a transaction: inside one the log could not be emptied.
+        # The lock around the transaction: inside one the log cannot be emptied.
         with self._lock:
             with self.transaction():
                 found = [message.id for message in self.messages() if pattern.search(message.text)]

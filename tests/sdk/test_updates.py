@@ -1,6 +1,7 @@
 """Updates: what is verified becomes active, what is not changes nothing."""
 
 import hashlib
+import threading
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +10,7 @@ from release_repository import METADATA_URL, TARGETS_URL, ReleaseRepository
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import TargetFile
 
-from hushfold import durable
+from hushfold import durable, updates
 from hushfold.errors import ModelError, Refusal, ReleaseRefused, ReleaseUnavailable
 from hushfold.releases import Installation, Release, rollout_bucket
 from hushfold.updates import ActiveModel, ReleaseChannel
@@ -416,6 +417,26 @@ def test_the_wrong_file_is_not_activated(repository, channel, active, tmp_path):
     with pytest.raises(ModelError, match="does not hold"):
         active.activate(channel.refresh(), tmp_path / "other")
     assert active.weights() == weights("1.0.0")
+
+
+def test_going_back_waits_for_a_release_that_is_being_activated(repository, channel, active, monkeypatch):
+    activated(repository, channel, active, "1.0.0", "1.1.0")
+    publish(repository, "1.2.0", 3)
+    release = channel.refresh()
+    replace_file = updates.replace_file
+    user = threading.Thread(target=active.roll_back)
+
+    def interrupted(path, content):
+        monkeypatch.undo()
+        user.start()
+        user.join(0.2)  # it waits for its turn; without a lock it would be done by now, and undone below
+        replace_file(path, content)
+
+    monkeypatch.setattr(updates, "replace_file", interrupted)
+    active.activate(release, channel.download(release))
+    user.join()
+    assert (active.active.version, active.weights()) == ("1.1.0", weights("1.1.0"))
+    assert not active.wants(release)
 
 
 @pytest.mark.parametrize("steps", range(4))
