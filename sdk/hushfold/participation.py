@@ -73,6 +73,9 @@ RETRIES = 20  # of one request to a server that does not answer: it may be resta
 RETRY_AFTER = 1.0  # seconds
 PAUSE = 60.0  # seconds until the next check-in after a round, or where the server did not say
 LONG_PAUSE = 3600.0  # seconds; where the next check-in would most likely end like this one
+SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 86_400.0  # seconds; between them the server chooses when there is no round
+PATIENCE = 3600.0  # seconds that a device which has uploaded waits for the round to end
+LONGEST_WAIT = 60.0  # seconds between two questions of a session, whatever the server says
 RENEWAL = 7 * 86_400.0  # seconds before its end that a certificate is renewed
 _CERTIFICATE = "certificate"
 _REFUSALS = (PrivacyError, ProtocolError, ReleaseRefused, RemoteProtocolError, TrainingDiverged)
@@ -175,11 +178,12 @@ class Participation:
         try:
             if waiting := self._device.gate.waiting_for():
                 reasons = ", ".join(reason.text for reason in waiting)
-                return Outcome(OutcomeKind.COME_BACK, reasons, self._device.gate.dwell)
+                return Outcome(OutcomeKind.COME_BACK, reasons, max(self._device.gate.dwell, PAUSE))
             self._progress(Step.CHECK_IN)
             invited = self._check_in(client)
             if isinstance(invited, ComeBack):
-                return Outcome(OutcomeKind.COME_BACK, invited.reason, invited.after_ms / 1000)
+                after = min(max(invited.after_ms / 1000, SHORTEST_PAUSE), LONGEST_PAUSE)
+                return Outcome(OutcomeKind.COME_BACK, invited.reason, after)
             plan = self._agree_to(invited)
             number = plan.round_number
             kind, reason = self._take_part(client, plan)
@@ -252,6 +256,12 @@ class Participation:
                 f"the plan trains {plan.update.dimension} values of part {plan.model.part!r} of model "
                 f"{plan.model.name!r}, which this device does not have"
             )
+        batch, time = plan.training.batch, plan.training.time
+        if (batch, time) != (manifest.batch, manifest.time):
+            raise RemoteProtocolError(
+                f"the plan trains batches of {batch}x{time}, the graph of model {manifest.name!r} takes "
+                f"{manifest.batch}x{manifest.time}"
+            )
         return plan
 
     def _trusted_plan_key(self) -> bytes:
@@ -272,6 +282,7 @@ class Participation:
         task = TrainingTask.of(plan)
         update = self._device.training_session(task, start).run()
         self._wait_for_a_random_time(plan)
+        self._device.gate.require()  # the trained update is kept, and joins later
         try:
             return self._aggregate(client, plan, update)
         finally:
@@ -293,6 +304,8 @@ class Participation:
         content = client.get_bytes(f"/v1/rounds/{plan.round_id.hex()}/part", 4 * part.size)
         if hashlib.sha256(content).digest() != plan.model.part_sha256:
             raise RemoteProtocolError("the round's weights are not those that the plan names")
+        if len(content) != 4 * part.size:
+            raise RemoteProtocolError(f"the round's weights have {len(content)} bytes, the part has {4 * part.size}")
         start = weights.copy()
         start[part.start : part.stop] = np.frombuffer(content, "<f4")
         return start
@@ -315,16 +328,23 @@ class Participation:
         self._progress(Step.JOIN)
         address = f"/v1/rounds/{plan.round_id.hex()}"
         self._patiently(lambda: client.post(f"{address}/join", session.join, Wait))
-        cohort, uploaded = 0, False
+        cohort = 0
+        uploaded_at: float | None = None
         while True:
+            # Up to the upload nothing is sent, nor waited for, without the device's conditions. What follows is small,
+            # and a phone that left now would cost the others more than it saves.
+            if uploaded_at is None:
+                self._device.gate.require()
+            elif clock.monotonic() > uploaded_at + PATIENCE:
+                return OutcomeKind.LEFT, f"the server has not ended the round {PATIENCE:g} seconds after the upload"
             message = self._patiently(
                 lambda: client.get(f"{address}/next?device={self._id.hex()}", Wait, Closed, *_STEPS)
             )
             match message:
                 case Wait():
-                    clock.wait(message.after_ms / 1000)
+                    clock.wait(min(message.after_ms / 1000, LONGEST_WAIT))
                     continue
-                case Closed(ending=Ending.SUMMED) if uploaded:
+                case Closed(ending=Ending.SUMMED) if uploaded_at is not None:
                     return OutcomeKind.CONTRIBUTED, ""
                 case Closed():
                     return OutcomeKind.LEFT, message.reason
@@ -338,7 +358,7 @@ class Participation:
             sealed = seal(self._key, answer)
             self._patiently(lambda: client.post(f"{address}/messages?device={self._id.hex()}", sealed, Wait))  # noqa: B023
             if isinstance(answer, Masked):
-                uploaded = True
+                uploaded_at = clock.monotonic()
                 self._device.budget.advance(plan.round_id, ContributionState.SENT)
             elif isinstance(answer, Unmask):
                 self._device.budget.advance(plan.round_id, ContributionState.MAYBE_OPENED)

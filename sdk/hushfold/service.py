@@ -100,6 +100,8 @@ class Client:
         except urllib3.exceptions.HTTPError as error:
             raise Unreachable(f"no answer from {self._url}: {error}", "Try again later") from error
         self.bytes_received += len(answer)
+        if len(answer) <= limit and response.length_remaining:
+            raise Unreachable(f"no answer from {self._url}: it broke off", "Try again later")
         if response.status != 200:
             raise _problem(response.status, answer)
         if len(answer) > limit:
@@ -118,7 +120,7 @@ def _problem(status: int, content: bytes) -> ServiceError:
     try:
         document = json.loads(content)
         said, advice = str(document["detail"])[:500], str(document.get("advice", ""))[:500]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):  # the last for JSON that is nested too deep
         said, advice = f"status {status}", ""
     if status >= 500 or status == 429:
         return Unreachable(f"the server cannot answer now: {said}", advice or "Try again later")

@@ -290,6 +290,10 @@ def _reported(what: str) -> Iterator[None]:
     """python-tuf's errors as the SDK's: what was offered but failed is refused, what did not come unavailable."""
     try:
         yield
+    except RecursionError:
+        raise ReleaseRefused(
+            Refusal.MALFORMED, f"{what} was refused ({Refusal.MALFORMED}): JSON that is nested too deep"
+        ) from None
     except (exceptions.RepositoryError, exceptions.DownloadError, HTTPError, OSError) as error:
         for kind, reason in _REFUSALS:
             if isinstance(error, kind):

@@ -83,6 +83,11 @@ class EncodingParameters:
         for holds, fault in demands:
             if not holds:
                 raise EncodingError(fault)
+        clipped = self.scale * self.clip_norm
+        if not clipped <= _MAX_GRID_NORM:  # also keeps `l2_bound`, which squares it, from overflowing
+            raise EncodingError(
+                f"a clip norm of {clipped:g} grid steps: at most 2^30 are supported; use a smaller scale"
+            )
         if not self.l2_bound <= _MAX_GRID_NORM:
             raise EncodingError(
                 f"a clipped update is {self.l2_bound:g} grid steps long, at most 2^30 are supported: "

@@ -156,7 +156,10 @@ class DevicePolicy:
             (cohort.floor <= cohort.maximum, f"floor of {cohort.floor} above the cohort of {cohort.maximum}"),
             (0 <= cohort.gamma < 0.5, f"gamma of {cohort.gamma} is not between 0 and one half"),
             (cohort.gamma >= self.min_gamma, f"gamma of {cohort.gamma}, at least {self.min_gamma} needed"),
-            (cohort.noise_contributors > 0, "the tolerated colluders leave no honest noise at the floor"),
+            (
+                0 <= cohort.gamma < 0.5 and cohort.noise_contributors > 0,
+                "the tolerated colluders leave no honest noise at the floor",
+            ),
             (
                 0 < plan.delta <= self.max_delta,
                 f"delta of {plan.delta:g}, at most {self.max_delta:g} allowed",

@@ -43,7 +43,7 @@ def skellam_rdp(order: int, l1: float, l2: float, variance: float) -> float:
         raise ValueError(f"the Skellam bound holds for integer orders from 2, not for {order}")
     if not (l1 >= 0 and l2 >= 0):
         raise ValueError(f"norms cannot be negative: l1 = {l1}, l2 = {l2}")
-    if not variance > 0:
+    if not (variance > 0 and variance**2 > 0):  # so little that its square is 0 is none
         return math.inf
     gaussian = order * l2**2 / (2 * variance)
     return gaussian + min(((2 * order - 1) * l2**2 + 6 * l1) / (4 * variance**2), 3 * l1 / (2 * variance))

@@ -71,7 +71,12 @@ def test_a_plan_below_the_policy_of_the_device(service, population, make_phone, 
         ({"model": {"part": "nonsense"}}, "part 'nonsense' of model 'next_word', which this device does not have"),
         ({"model": {"name": "speech"}}, "model 'speech', which this device does not have"),
         ({"update": {"dimension": 575}}, "trains 575 values of part 'adapter'"),
+        ({"training": {"batch": 4}}, "trains batches of 4x20"),
+        ({"training": {"time": 8}}, "trains batches of 16x8"),
         ({"update": {"clip_norm": -1.0}}, "the update parameters make no sense"),
+        ({"update": {"scale": 1e300}}, "the update parameters make no sense"),
+        ({"update": {"local_stddev": 1e-100}}, "epsilon inf for one round"),
+        ({"cohort": {"gamma": 1e308}}, "is not between 0 and one half"),
         ({"training": {"learning_rate": 3e38}}, "diverged"),
     ],
 )
@@ -102,6 +107,13 @@ def test_values_that_are_not_those_of_the_plan(service, population, phone, conte
     service.open_round(service.plan(population))
     service.api.instead = lambda exchange: (200, content) if exchange.path.endswith("/part") else None
     ends(phone, OutcomeKind.REFUSED, said)
+
+
+@pytest.mark.parametrize("content", [b"", bytes(4), bytes(8)])
+def test_values_that_the_plan_names_and_that_do_not_fit_its_part(service, population, phone, content):
+    part_sha256 = bytes.fromhex(service.objects.put(content))
+    service.open_round(service.plan(population, model={"part_sha256": part_sha256}))
+    ends(phone, OutcomeKind.REFUSED, f"{len(content)} bytes, the part has 2304")
 
 
 # ------------------------------------------------------------------ releases
@@ -158,6 +170,7 @@ def test_the_shipped_model_is_not_downloaded_as_a_release(service, phone):
     [
         ((503, b""), OutcomeKind.COME_BACK, "could not be fetched"),
         ((200, b"{}"), OutcomeKind.REFUSED, "the release metadata was refused"),
+        ((200, b"[" * 10_000), OutcomeKind.REFUSED, "the release metadata was refused"),
     ],
 )
 def test_a_release_channel_that_is_away_or_lies(service, population, phone, answer, kind, said):

@@ -9,8 +9,17 @@ from sqlalchemy import delete, update
 from hushfold.conditions import Conditions
 from hushfold.ledger import ContributionState
 from hushfold.model import TrainingModel
-from hushfold.participation import LONG_PAUSE, PAUSE, OutcomeKind, Step
-from hushfold_protocol.messages import Closed, ComeBack, Ending
+from hushfold.participation import (
+    LONG_PAUSE,
+    LONGEST_PAUSE,
+    LONGEST_WAIT,
+    PATIENCE,
+    PAUSE,
+    SHORTEST_PAUSE,
+    OutcomeKind,
+    Step,
+)
+from hushfold_protocol.messages import Closed, ComeBack, Ending, Wait
 from hushfold_server.database import Phase, charges, participations, rounds, sums
 
 STEPS = 3  # of training, in the plans of the service
@@ -199,7 +208,7 @@ def test_without_its_conditions_a_phone_does_not_even_check_in(service, populati
     service.open_round(service.plan(population))
     phone.conditions.set(idle=False, unmetered=None)
     outcome = phone.run_once()
-    assert outcome.kind is OutcomeKind.COME_BACK
+    assert (outcome.kind, outcome.after) == (OutcomeKind.COME_BACK, PAUSE)
     assert outcome.reason == "waiting for the device to be idle, waiting for an unmetered network"
     assert (outcome.bytes_sent, outcome.bytes_received) == (0, 0)
     assert service.api.exchanges == service.authority.exchanges == []
@@ -233,6 +242,32 @@ def test_a_phone_that_was_switched_off_after_training_does_not_train_again(
     assert nothing_left(phone)
     assert kinds(run(service, cohort)) == ALL_CONTRIBUTED
     assert len(trained) == COHORT * STEPS
+
+
+def test_a_phone_that_lost_its_conditions_before_it_joined_joins_later(
+    service, population, make_phone, cohort, trained
+):
+    service.open_round(service.plan(population))
+    interrupted = make_phone(conditions=Looked(looks=2 + STEPS))
+    assert interrupted.run_once().kind is OutcomeKind.COME_BACK
+    assert interrupted.checkpoint.step == STEPS
+    assert nothing_left(interrupted)
+    interrupted.conditions.looks = 10**9
+    assert kinds(run(service, [interrupted, *cohort[1:]])) == ALL_CONTRIBUTED
+    assert len(trained) == COHORT * STEPS
+
+
+def test_a_phone_that_loses_its_conditions_in_the_session_uploads_nothing(service, population, cohort):
+    plan = service.open_round(service.plan(population))
+    leaving = cohort[0]
+    leaving.on_step = lambda step: step is Step.SHARE and leaving.conditions.set(unmetered=False)
+    outcome, *others = run(service, cohort)
+    assert kinds(others) == [OutcomeKind.CONTRIBUTED] * 2
+    assert (outcome.kind, outcome.after) == (OutcomeKind.COME_BACK, PAUSE)
+    assert leaving.sent == ["CheckIn", "Join", "Shares"]
+    assert leaving.contributions == []
+    assert leaving.checkpoint is None
+    assert service.row(plan).survivors == 2
 
 
 def test_an_update_is_for_one_session(service, population, phone):
@@ -327,7 +362,25 @@ def test_an_aborted_round(service, population, phone):
     assert phone.checkpoint is None
 
 
-def test_the_pause_that_the_server_asks_for(service, phone):
-    service.api.instead = lambda _: (200, ComeBack(90_500, "the task sleeps").encode())
+@pytest.mark.parametrize(("asked", "pause"), [(90_500, 90.5), (0, SHORTEST_PAUSE), (2**32 - 1, LONGEST_PAUSE)], ids=str)
+def test_the_pause_that_the_server_asks_for(service, phone, asked, pause):
+    service.api.instead = lambda _: (200, ComeBack(asked, "the task sleeps").encode())
     outcome = phone.run_once()
-    assert (outcome.kind, outcome.reason, outcome.after) == (OutcomeKind.COME_BACK, "the task sleeps", 90.5)
+    assert (outcome.kind, outcome.reason, outcome.after) == (OutcomeKind.COME_BACK, "the task sleeps", pause)
+
+
+def test_a_phone_does_not_wait_for_ever_for_the_end_of_a_round(service, population, cohort):
+    """Once it has uploaded, the server only ever says "wait", for seven weeks at a time."""
+    service.open_round(service.plan(population))
+    patient = cohort[0]
+
+    def stall(exchange):
+        uploaded = "Masked" in patient.sent
+        return (200, Wait(2**32 - 1).encode()) if uploaded and exchange.path.endswith("/next") else None
+
+    service.api.instead = stall
+    before = service.clock.now()
+    outcome = run(service, cohort)[0]
+    assert outcome.kind is OutcomeKind.LEFT
+    assert "has not ended the round" in outcome.reason
+    assert service.clock.now() - before < PATIENCE + 10 * LONGEST_WAIT

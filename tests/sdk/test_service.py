@@ -66,6 +66,7 @@ class Answer:
     status: int = 200
     body: bytes = Wait(7).encode()
     headers: tuple = ()
+    length: int | None = None  # as stated, if not the body's
 
 
 class Server(ThreadingHTTPServer):
@@ -91,7 +92,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.asked.append((self.command, self.path, self.headers.get("Content-Type"), body))
         answer = self.server.answer
         self.send_response(answer.status)
-        self.send_header("Content-Length", str(len(answer.body)))
+        self.send_header("Content-Length", str(len(answer.body) if answer.length is None else answer.length))
         for header in answer.headers:
             self.send_header(*header)
         self.end_headers()
@@ -144,6 +145,8 @@ def problem(**document):
     ("answer", "error", "said"),
     [
         (Answer(500, b"<html>"), Unreachable, "the server cannot answer now: status 500. Try again later"),
+        (Answer(500, b"[" * 100_000), Unreachable, "status 500"),
+        (Answer(length=100), Unreachable, "it broke off"),
         (Answer(503, problem(detail="full")), Unreachable, "the server cannot answer now: full. Try again later"),
         (Answer(429, problem(detail="busy", advice="Wait")), Unreachable, "the server cannot answer now: busy. Wait"),
         (Answer(403, problem(detail="who?", advice="Enrol")), RemoteRefused, "who?. Enrol"),
