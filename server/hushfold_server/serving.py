@@ -10,13 +10,14 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
-import ipaddress
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
+
+from hushfold_protocol.addresses import is_loopback
 
 from .errors import ConfigurationError
 from .process import announce_ready, refusing, start_logging
@@ -55,7 +56,7 @@ def listen(host: str, port: int, what: str) -> socket.socket:
 def check_exposure(listener: socket.socket, settings: Settings) -> None:
     """Raises ConfigurationError for a socket that other machines can reach unless devices speak TLS to it."""
     address = listener.getsockname()[0]
-    if ipaddress.ip_address(address).is_loopback or settings.tls_certificate or settings.tls_proxy:
+    if is_loopback(address) or settings.tls_certificate or settings.tls_proxy:
         return
     raise ConfigurationError(
         f"address {address} can be reached from other machines, and the service would speak plain HTTP",

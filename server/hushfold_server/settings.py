@@ -19,15 +19,15 @@ Folders are created 0700 and keys 0600, and a key that others can read is refuse
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
+
+from hushfold_protocol.addresses import check_address, is_loopback
 
 from .durable import replace_file
 from .errors import ConfigurationError
@@ -193,7 +193,7 @@ class Settings(TomlTable):
     def _devices_are_reached_over_tls(self) -> Self:
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key go together: give both or none")
-        if not _is_loopback(self.host):
+        if not is_loopback(self.host):
             if not (self.tls_certificate or self.tls_proxy):
                 raise ValueError(
                     f"host {self.host!r} can be reached from other machines: give tls_certificate and tls_key, "
@@ -210,11 +210,10 @@ class Settings(TomlTable):
         ):
             if url is None:
                 continue
-            parts = urlsplit(url)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError(f"{name} is {url!r}; a URL such as https://hushfold.example is needed")
-            if parts.scheme == "http" and not _is_loopback(parts.hostname):
-                raise ValueError(f"{name} is {url!r}; devices use http on loopback only: https is needed")
+            try:
+                check_address(url)  # as devices do
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
         return self
 
     @property
@@ -232,10 +231,3 @@ class Settings(TomlTable):
             return given.rstrip("/")
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self.tls_certificate else 'http'}://{host}:{port}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -108,8 +108,11 @@ def test_urls_follow_host_port_and_tls(home):
         ('tls_key = "k.pem"', "tls_certificate and tls_key go together"),
         ('host = "0.0.0.0"', "give tls_certificate and tls_key, or set tls_proxy"),
         ('host = "0.0.0.0"\ntls_proxy = true', "public_url and public_authority_url must say"),
-        ('public_url = "http://learn.example"', "https is needed"),
-        ('public_authority_url = "learn.example"', "a URL such as"),
+        ('public_url = "http://learn.example"', "public_url: 'http://learn.example' would send messages in the open"),
+        (
+            'public_authority_url = "learn.example"',
+            "public_authority_url: 'learn.example' is not the address of a server",
+        ),
         ("host =", "it is not valid TOML"),
     ],
 )
