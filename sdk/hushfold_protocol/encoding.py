@@ -42,7 +42,7 @@ DEFAULT_BETA = math.exp(-0.5)  # the choice of arXiv 2102.06387: a tight bound t
 WRAP_PROBABILITY = 2.0**-40  # of one coordinate of one sum
 
 _MAX_GRID_NORM = float(1 << 30)  # keeps the integers in int32 and their squared norm in int64
-_LARGEST_FLOAT = float(np.finfo(np.float32).max)
+_SMALLEST_FLOAT, _LARGEST_FLOAT = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)  # normal ones
 _CHUNK = 1 << 16  # values at a time where a wider temporary is needed
 
 
@@ -64,8 +64,15 @@ class EncodingParameters:
                 1 <= self.dimension <= MAX_DIMENSION,
                 f"an update of {self.dimension} values: 1 to {MAX_DIMENSION} can be encoded",
             ),
-            (0 < self.clip_norm < math.inf, f"a clip norm of {self.clip_norm}: it must be positive and finite"),
-            (0 < self.scale < math.inf, f"a scale of {self.scale}: it must be positive and finite"),
+            # Both are used as float32: one that is infinite there, or loses its digits, voids the norm check.
+            (
+                _SMALLEST_FLOAT <= self.clip_norm <= _LARGEST_FLOAT,
+                f"a clip norm of {self.clip_norm}: it must be positive and a normal float32",
+            ),
+            (
+                _SMALLEST_FLOAT <= self.scale <= _LARGEST_FLOAT,
+                f"a scale of {self.scale}: it must be positive and a normal float32",
+            ),
             (
                 MIN_BITS <= self.bits <= MAX_BITS,
                 f"a modulus of 2^{self.bits}: {MIN_BITS} to {MAX_BITS} bits are supported",
@@ -83,11 +90,6 @@ class EncodingParameters:
         for holds, fault in demands:
             if not holds:
                 raise EncodingError(fault)
-        clipped = self.scale * self.clip_norm
-        if not clipped <= _MAX_GRID_NORM:  # also keeps `l2_bound`, which squares it, from overflowing
-            raise EncodingError(
-                f"a clip norm of {clipped:g} grid steps: at most 2^30 are supported; use a smaller scale"
-            )
         if not self.l2_bound <= _MAX_GRID_NORM:
             raise EncodingError(
                 f"a clipped update is {self.l2_bound:g} grid steps long, at most 2^30 are supported: "
@@ -310,6 +312,10 @@ def _to_grid(update: FloatVector, parameters: EncodingParameters) -> FloatVector
     if norm > clip:
         x /= norm / clip
     x *= np.float32(parameters.scale)
+    # Below 2^31, every value fits int32 and the squared norm of any rounding fits int64: the check on the integers
+    # cannot wrap, nor depend on what a processor makes of a float that is too large.
+    if not _float_squared_norm(x) < (2 * _MAX_GRID_NORM) ** 2:
+        raise EncodingError("the clipped update is not below 2^31 grid steps: use a smaller scale")
     return x
 
 

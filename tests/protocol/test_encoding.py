@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -232,12 +232,38 @@ def test_sum_that_is_no_sum_is_refused() -> None:
         ({"beta": 1.0}, "beta"),
         ({"beta": math.nan}, "beta"),
         ({"scale": 1e9}, "smaller scale"),
-        ({"scale": 1e300, "clip_norm": 1e300}, "smaller scale"),
+        ({"scale": 1e38, "clip_norm": 1e38}, "smaller scale"),
+        # Finite in float64, and a thousand grid steps together; in float32 infinite, or without digits.
+        ({"scale": 1e39, "clip_norm": 1e-36}, "a scale of 1e\\+39: .* normal float32"),
+        ({"scale": 1e-39}, "a scale of 1e-39: .* normal float32"),
+        ({"scale": 1e3, "clip_norm": 1e39}, "a clip norm of 1e\\+39: .* normal float32"),
+        ({"scale": 1e38, "clip_norm": 1e-39}, "a clip norm of 1e-39: .* normal float32"),
     ],
 )
 def test_parameters_that_make_no_sense_are_refused(changes: dict[str, Any], fault: str) -> None:
     with pytest.raises(EncodingError, match=fault):
         dataclasses.replace(PLAIN, **changes)
+
+
+@pytest.mark.parametrize("scale", [1e39, 2.0**31, math.nan])
+@pytest.mark.parametrize("rounding", ["stochastic", "nearest"])
+def test_a_grid_too_long_for_the_integer_check_is_refused_before_it(
+    scale: float, rounding: Literal["stochastic", "nearest"]
+) -> None:
+    """Whatever made it so: cast to int32, infinities become -2^31, whose squares add up to 0 in int64."""
+    parameters = dataclasses.replace(PLAIN, dimension=16)
+    object.__setattr__(parameters, "scale", scale)
+    with np.errstate(over="ignore", invalid="ignore"), pytest.raises(EncodingError, match=r"not below 2\^31"):
+        quantise(_update(parameters, 1e3), parameters, _stream(), rounding=rounding)
+
+
+@pytest.mark.parametrize("dimension", [1, 100])
+def test_the_longest_update_that_can_be_encoded(dimension: int) -> None:
+    parameters = EncodingParameters(dimension, 1.0, 2.0**30 - 2**6, 32, 0.0, (1, 2))
+    rounded = quantise(_update(parameters, 0.999), parameters, _stream())
+    assert np.linalg.norm(rounded.astype(np.float64)) == pytest.approx(0.999 * 2.0**30, rel=1e-6)
+    with pytest.raises(EncodingError, match="smaller scale"):
+        dataclasses.replace(parameters, scale=2.0**30 + 1)
 
 
 SCALE_CASE: dict[str, Any] = {"clip_norm": 0.1, "padded": 2048, "bits": 16, "cohort_max": 100, "local_noise": 0.02}
