@@ -118,8 +118,19 @@ def sign_join(
 
 
 def verify_join(join: Join, plan: Plan, authority_key: bytes, now: float) -> None:
-    """Raises SignatureInvalid unless an enrolled device made this join for exactly this plan."""
+    """Raises SignatureInvalid unless an enrolled device made this join for exactly this plan.
+
+    The certificate must be in force at `now` (unix seconds) and until the plan expires. Whoever was admitted stays so:
+    after that moment the time does not matter, or one certificate that ends between the join and the roster would
+    make the roster void for everyone.
+    """
     if join.plan_hash != plan.hash or join.round_id != plan.round_id:
         raise SignatureInvalid("this join was made for another plan")
-    verify_certificate(join.certificate, authority_key, now)
+    certificate = join.certificate
+    verify_certificate(certificate, authority_key, min(now, plan.expires))
+    if certificate.not_after < plan.expires:
+        raise SignatureInvalid(
+            f"the certificate of device {device_id(certificate.public_key).hex()} ends before the plan expires: "
+            "renew it, and join another round"
+        )
     verify(join.certificate.public_key, "join", _unsigned(join), join.signature)

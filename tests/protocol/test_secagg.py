@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cohort import AUTHORITY_KEY, NOW, Cohort, make_identity, make_plan, make_vectors, seeded
+from cohort import Cohort, make_identity, make_plan, make_vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,9 +17,10 @@ from hushfold_protocol.errors import (
     WrongState,
 )
 from hushfold_protocol.packing import unpack
-from hushfold_protocol.secagg import crypto, server, shamir
-from hushfold_protocol.secagg.device import DeviceSession, Joined, Shared, Unmasked, Uploaded
-from hushfold_protocol.secagg.session import merkle_root
+from hushfold_protocol.plan import CohortParameters
+from hushfold_protocol.secagg import crypto, shamir
+from hushfold_protocol.secagg.device import Joined, Shared, Unmasked, Uploaded
+from hushfold_protocol.secagg.session import sign_consent
 
 
 def make_cohort(count=6, **plan):
@@ -94,6 +95,18 @@ def test_below_the_floor_nothing_is_opened(step):
         cohort.run(**{step: lost})
 
 
+@given(st.integers(2, 1000), st.floats(0, 0.49), st.integers(0, 300))
+def test_two_lists_of_survivors_never_both_find_enough_signers(maximum, gamma, absent):
+    """Two quorums of a roster share more devices than may collude, so an honest one, which signs one list only."""
+    cohort = CohortParameters(maximum, maximum, 1, gamma)
+    joined = max(1, maximum - absent)
+    quorum = cohort.threshold(joined)
+    assert 2 * quorum - joined > cohort.colluders
+    assert 2 * (quorum - 1) - joined <= cohort.colluders  # and no larger than that takes
+    assert cohort.consents(joined) == quorum
+    assert replace(cohort, floor=quorum + 1).consents(joined) == quorum + 1
+
+
 def test_a_device_refuses_a_cohort_below_its_own_minimum():
     cohort = make_cohort(6)
     cohort.devices[0]._min_cohort = 7
@@ -112,6 +125,47 @@ def test_a_device_refuses_a_list_of_sharers_that_is_short_or_without_it():
         with pytest.raises(fault):
             cohort.devices[0].receive(forged)
         assert isinstance(cohort.devices[0].state, Shared)
+
+
+@pytest.mark.parametrize(
+    ("count", "floor", "needed"),
+    [
+        (6, 5, 5),  # the floor is above the threshold of four
+        (8, 2, 5),  # the threshold is above the floor
+    ],
+)
+def test_a_device_demands_the_floor_and_the_threshold_at_every_step(count, floor, needed):
+    """With one less it does not answer, and with just as many it does."""
+    cohort = make_cohort(count, floor=floor, maximum=8, gamma=0.0)
+    device = cohort.devices[0]
+    masking = cohort.share(cohort.join())
+    index = cohort.index[0]
+    chosen = sorted({index, *sorted(set(range(count)) - {index})[: needed - 1]})
+    fewer = frozenset(chosen) - {next(i for i in chosen if i != index)}
+
+    def shared(members):
+        return replace(masking, sealed={i: masking.sealed[i] for i in sorted(members)}).announcement(index)
+
+    with pytest.raises(TooFew, match=f"{needed - 1} devices shared, {needed} are needed"):
+        device.receive(shared(fewer))
+    assert isinstance(device.receive(shared(chosen)), messages.Masked)
+
+    def survived(members):
+        return messages.Survivors(masking.session.id, messages.to_bitmap(members, count))
+
+    with pytest.raises(TooFew, match=f"{needed - 1} devices uploaded, {needed} are needed"):
+        device.receive(survived(fewer))
+    assert isinstance(device.receive(survived(chosen)), messages.Consent)
+
+    text = masking.session.consent_text(frozenset(chosen), frozenset(chosen))
+    signatures = [
+        messages.IndexedSignature(cohort.index[n], sign_consent(make_identity(n + 1).key, text))
+        for n in sorted(range(count), key=cohort.index.__getitem__)
+        if cohort.index[n] in chosen
+    ]
+    with pytest.raises(TooFew, match=f"{needed - 1} survivors consented, {needed} are needed"):
+        device.receive(messages.Consents(masking.session.id, tuple(signatures[1:])))
+    assert isinstance(device.receive(messages.Consents(masking.session.id, tuple(signatures))), messages.Unmask)
 
 
 # ------------------------------------------------------------------ a cheating server
@@ -237,55 +291,6 @@ def test_consents_of_another_session_are_worthless():
         other.devices[0].receive(forged)
 
 
-# ------------------------------------------------------------------ the roster
-
-
-@pytest.mark.parametrize("fault", ["without me", "twice", "unsorted", "stranger", "other plan", "key swapped"])
-def test_rosters_that_a_device_refuses(fault):
-    cohort = make_cohort(6)
-    joins = list(cohort.join().announcement().joins)
-    mine = cohort.devices[0].join
-    other = next(j for j in joins if j != mine)
-    match fault:
-        case "without me":
-            joins.remove(mine)
-        case "twice":
-            joins.insert(joins.index(other), other)
-        case "unsorted":
-            joins.reverse()
-        case "stranger":
-            joins[joins.index(other)] = replace(other, certificate=replace(other.certificate, not_after=NOW + 9999))
-        case "other plan":
-            joins[joins.index(other)] = replace(other, plan_hash=bytes(32))
-        case "key swapped":
-            joins[joins.index(other)] = replace(other, masking_key=bytes(range(32)))
-    with pytest.raises((Refused, SignatureInvalid)):
-        cohort.devices[0].receive(messages.Roster(tuple(joins)))
-    assert isinstance(cohort.devices[0].state, Joined)
-
-
-def test_plans_that_differ_give_no_common_session():
-    """A device with another plan (a lower floor) cannot be put into the same roster."""
-    cohort = make_cohort(6)
-    other_plan = make_plan(floor=3)
-    stranger = DeviceSession(
-        other_plan,
-        make_identity(99),
-        lambda: cohort.vectors[0],
-        min_cohort=2,
-        clock=lambda: NOW,
-        random_bytes=seeded(99),
-    )
-    with pytest.raises(SignatureInvalid, match="another plan"):
-        server.Joining(cohort.plan, AUTHORITY_KEY).accept(stranger.join, NOW)
-
-
-def test_an_expired_certificate_does_not_join():
-    cohort = make_cohort(1, floor=1, gamma=0)
-    with pytest.raises(SignatureInvalid, match="not valid at this time"):
-        server.Joining(cohort.plan, AUTHORITY_KEY).accept(cohort.devices[0].join, NOW + 7200)
-
-
 # ------------------------------------------------------------------ devices that cheat or fail
 
 
@@ -298,8 +303,56 @@ def test_server_refuses_wrong_shares_by_name():
             bad = messages.IndexedShare(answer.seeds[2].index, (1).to_bytes(33, "big"))
             answer = replace(answer, seeds=(*answer.seeds[:2], bad, *answer.seeds[3:]))
         unmasking = unmasking.accept(cohort.index[number], answer)
-    with pytest.raises(Refused, match="device 2"):
+    with pytest.raises(Refused, match=f"seed of {stage.session.name(2)} do not fit its commitment"):
         unmasking.close()
+
+
+def test_server_refuses_wrong_shares_of_a_drop_outs_masking_key():
+    """They would give some key, and with it masks that are in no upload: noise for a sum."""
+    cohort = make_cohort(8, floor=5, maximum=8, gamma=0.0)
+    agreeing = cohort.upload(cohort.share(cohort.join()), lost=[7])
+    unmasking = cohort.agree(agreeing, lost=[7])
+    liar = next(n for n in range(7) if cohort.index[n] == min(agreeing.survivors))  # its shares are used
+    for number in range(7):
+        answer = cohort.devices[number].receive(unmasking.announcement())
+        if number == liar:
+            (entry,) = answer.keys
+            wrong = (int.from_bytes(entry.share, "big") + 1) % shamir.PRIME
+            answer = replace(answer, keys=(replace(entry, share=wrong.to_bytes(33, "big")),))
+        unmasking = unmasking.accept(cohort.index[number], answer)
+    with pytest.raises(Refused, match=f"masking key of {agreeing.session.name(cohort.index[7])} do not fit"):
+        unmasking.close()
+
+
+def sealing_garbage_to(receivers, cohort):
+    """The masking stage of a cohort whose device 0 has sealed garbage to some of the others, by device number."""
+    masking = cohort.share(cohort.join())
+    sender, sealed = cohort.index[0], list(masking.sealed[cohort.index[0]])
+    for receiver in (cohort.index[n] for n in receivers):
+        sealed[receiver - (receiver > sender)] = bytes(messages.SEALED_BYTES)
+    return replace(masking, sealed={**masking.sealed, sender: tuple(sealed)})
+
+
+def test_shares_that_do_not_open_cost_the_round_their_receivers_only():
+    cohort = make_cohort(8, floor=5, maximum=8, gamma=0.0)
+    masking = sealing_garbage_to([1, 2], cohort)
+    for number in (1, 2):
+        with pytest.raises(Refused, match=f"{masking.session.name(cohort.index[0])}: the shares were not encrypted"):
+            cohort.devices[number].receive(masking.announcement(cohort.index[number]))
+        assert isinstance(cohort.devices[number].state, Shared)
+    lost = [1, 2]
+    total = cohort.unmask(cohort.agree(cohort.upload(masking, lost), lost), lost)
+    np.testing.assert_array_equal(total, cohort.expected(lost))
+
+
+def test_shares_that_open_for_nobody_end_the_round_before_any_other_device_has_sent_its_vector():
+    cohort = make_cohort(8, floor=5, maximum=8, gamma=0.0)
+    masking = sealing_garbage_to(range(1, 8), cohort)
+    for number in range(1, 8):
+        with pytest.raises(Refused, match=f"{masking.session.name(cohort.index[0])}: the shares were not encrypted"):
+            cohort.devices[number].receive(masking.announcement(cohort.index[number]))
+    with pytest.raises(TooFew, match="1 devices uploaded, 5 are needed"):
+        cohort.upload(masking, lost=range(1, 8))
 
 
 def test_one_vector_a_device():
@@ -347,61 +400,3 @@ def test_states_do_not_print_their_secrets():
     for state in (device.state, masking):
         assert repr(secret)[2:-1] not in repr(state)
         assert secret.hex() not in repr(state)
-
-
-# ------------------------------------------------------------------ parts
-
-
-@given(st.binary(min_size=32, max_size=32), st.integers(1, 6), st.integers(0, 5), st.integers(0, 2**32))
-def test_shamir(secret, threshold, more, seed):
-    count = threshold + more
-    random = seeded(seed)
-    shares = shamir.share(secret, threshold, count, random)
-    holders = sorted(range(count), key=lambda i: random(4))[:threshold]
-    assert shamir.Reconstructor(holders).secret({i: shares[i] for i in holders}) == secret
-
-
-def test_fewer_shares_than_the_threshold_say_nothing():
-    """Two shares of a threshold-three secret fit every other secret equally well."""
-    shares = shamir.share(b"\5" * 32, 3, 5, seeded(1))
-    for other in (bytes(32), b"\xff" * 32):
-        x1, x2, prime = 1, 2, shamir.PRIME
-        y0, y1, y2 = (int.from_bytes(v, "big") for v in (other, shares[0], shares[1]))
-        # the parabola through (0, other), (1, share 1), (2, share 2) exists whatever `other` is
-        a = ((y2 - y0) * pow(x2, -1, prime) - (y1 - y0) * pow(x1, -1, prime)) * pow(x2 - x1, -1, prime) % prime
-        b = ((y1 - y0) * pow(x1, -1, prime) - a * x1) % prime
-        third = (a * 9 + b * 3 + y0) % prime
-        fitting = {0: shares[0], 1: shares[1], 2: third.to_bytes(33, "big")}
-        assert shamir.Reconstructor([0, 1, 2]).secret(fitting) == other
-
-
-def test_merkle_root_of_rfc_6962():
-    """Test vectors of the Certificate Transparency reference (empty leaf, and the leaves 00, 10, 20 21)."""
-    assert merkle_root([b""]).hex() == "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
-    assert merkle_root([b"", b"\0"]).hex() == "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"
-    assert (
-        merkle_root([b"", b"\0", b"\x10"]).hex() == "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77"
-    )
-
-
-def test_a_share_is_bound_to_sender_receiver_and_session():
-    key = bytes(32)
-    sealed = crypto.encrypt_shares(key, b"x" * 66, bytes(32), 1, 2)
-    assert crypto.decrypt_shares(key, sealed, bytes(32), 1, 2) == b"x" * 66
-    for session, sender, receiver in ((bytes(32), 2, 1), (bytes(32), 1, 3), (b"\1" * 32, 1, 2)):
-        with pytest.raises(Refused):
-            crypto.decrypt_shares(key, sealed, session, sender, receiver)
-
-
-def test_mask_stream_is_aes_ctr():
-    """NIST SP 800-38A, F.5.5: AES-256-CTR, here with the counter at zero, checked against plain AES."""
-    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-
-    key = bytes(range(32))
-    vector = np.zeros(8, np.uint32)
-    crypto.apply_mask(vector, key, 1)
-    ecb = Cipher(algorithms.AES(key), modes.ECB()).encryptor()
-    blocks = ecb.update(bytes(16)) + ecb.update((1).to_bytes(16, "big"))
-    assert vector.astype("<u4").tobytes() == blocks
-    crypto.apply_mask(vector, key, -1)
-    assert not vector.any()

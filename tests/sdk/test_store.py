@@ -53,6 +53,14 @@ def decrypted(path):
     return b"".join(pages)
 
 
+def test_a_commit_is_on_the_disk_when_it_returns(store):
+    """A charge of the budget must not vanish in a power failure after the update has left. No kill shows that."""
+    pragma = {
+        name: store._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "journal_mode")
+    }
+    assert pragma == {"synchronous": 2, "journal_mode": "wal"}  # 2: FULL
+
+
 def test_messages_come_back_in_order_and_within_limits(store):
     ids = [store.add_message(text, at) for text, at in [("two", NOW + 2), ("one", NOW + 1), ("three", NOW + 3)]]
     assert [m.text for m in store.messages()] == ["three", "two", "one"]

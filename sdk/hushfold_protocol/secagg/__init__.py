@@ -12,6 +12,13 @@ and takes off a mask for each pair of a drop-out and a survivor. That serves a t
 (Poly)Logarithmic Overhead" (CCS 2020, doi 10.1145/3372297.3417885), where a device has some hundred neighbours however
 large the cohort, are not built.
 
+An enrolled device that cheats can end a round, but not open or falsify another device's update ("security with abort").
+A join that would void the roster is refused alone. But whoever is sent shares that do not open drops out, before it has
+uploaded or been charged: if these are too many, the round ends, and only their own errors name the sender. And wrong
+shares, or a secret other than the one committed to, end the round when its sum is to be opened, after the charge: the
+error names the device whose secret it was, which may be the fault of a holder of its shares. Verifiable secret sharing
+(Feldman 1987, doi 10.1109/SFCS.1987.4), which would tell the two apart, is not built.
+
 Bottom up:
 
     shamir   secret sharing of 32-byte secrets

@@ -20,6 +20,8 @@ _CHUNK = 1 << 17  # values of four bytes: half a megabyte stays in the cache
 _ZEROS = bytes(4 * _CHUNK)
 # A key encrypts one message and no other (it depends on session, sender and receiver), so the nonce may be fixed.
 _NONCE = bytes(12)
+_FIELD = 2**255 - 19  # of Curve25519
+_PROBE = X25519PrivateKey.from_private_bytes(bytes(32))  # only to ask whether a public key is of small order
 
 
 def derive(secret: bytes, purpose: str, session: bytes, first: int, second: int) -> bytes:
@@ -33,7 +35,18 @@ def agree(private: X25519PrivateKey, public: bytes) -> bytes:
     try:
         return private.exchange(X25519PublicKey.from_public_bytes(public))
     except ValueError:
-        raise Refused("a device of the roster has a degenerate X25519 key") from None
+        raise Refused("an X25519 public key is of small order: a secret agreed on with it is known to all") from None
+
+
+def verify_public_key(public: bytes) -> None:
+    """Raises Refused unless `public` is an X25519 key as an honest device makes them.
+
+    Every key has a second encoding with the unused top bit set (RFC 7748, section 5). A masking key in such an
+    encoding can never be reconstructed to what the roster says.
+    """
+    if int.from_bytes(public, "little") >= _FIELD:
+        raise Refused("an X25519 public key is not in its canonical encoding")
+    agree(_PROBE, public)
 
 
 def share_key(private: X25519PrivateKey, public: bytes, session: bytes, sender: int, receiver: int) -> bytes:
@@ -65,7 +78,7 @@ def decrypt_shares(key: bytes, sealed: bytes, session: bytes, sender: int, recei
     try:
         return AESGCM(key).decrypt(_NONCE, sealed, _ends(session, sender, receiver))
     except InvalidTag:
-        raise Refused(f"the shares from device {sender} were not encrypted for this session and device") from None
+        raise Refused("the shares were not encrypted by their sender for this session and device") from None
 
 
 def _ends(session: bytes, sender: int, receiver: int) -> bytes:

@@ -143,7 +143,8 @@ def on_roster(
 def on_delivery(state: Shared, delivery: Delivery, vector: EncodedVector) -> tuple[Uploaded, Masked]:
     """Masks `vector` (uint32, already encoded and noised) towards every other sharer.
 
-    The caller charges the device's privacy budget before it sends the result.
+    The caller charges the device's privacy budget before it sends the result. Raises Refused, with the sender's id, for
+    shares that do not open: without them this device could not help to take that sender's masks off.
     """
     session, index = state.session, state.index
     session.require(delivery.session)
@@ -163,7 +164,10 @@ def on_delivery(state: Shared, delivery: Delivery, vector: EncodedVector) -> tup
     for peer, sealed in zip(peers, delivery.sealed, strict=True):
         peer_join = session.joins[peer]
         key = crypto.share_key(state.sharing, peer_join.sharing_key, session.id, peer, index)
-        plain = crypto.decrypt_shares(key, sealed, session.id, peer, index)
+        try:
+            plain = crypto.decrypt_shares(key, sealed, session.id, peer, index)
+        except Refused as error:
+            raise Refused(f"{session.name(peer)}: {error}") from None
         seed_shares[peer] = plain[: shamir.SHARE_BYTES]
         key_shares[peer] = plain[shamir.SHARE_BYTES :]
         pair = crypto.pair_seed(state.masking, peer_join.masking_key, session.id, index, peer)
@@ -213,7 +217,7 @@ def on_consents(state: Agreed, consents: Consents) -> tuple[Unmasked, Unmask]:
         try:
             session.verify_consent(entry.index, text, entry.signature)
         except SignatureInvalid:
-            raise Refused(f"device {entry.index} consented to other lists than this device was shown") from None
+            raise Refused(f"{session.name(entry.index)} consented to other lists than this device was shown") from None
     answer = Unmask(session.id, _indexed(state.seed_shares), _indexed(state.key_shares))
     return Unmasked(), answer
 

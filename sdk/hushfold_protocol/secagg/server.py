@@ -33,9 +33,9 @@ from ..messages import (
 )
 from ..packing import EncodedVector, unpack
 from ..plan import Plan
-from ..signing import device_id, verify_join
+from ..signing import device_id
 from . import crypto, shamir
-from .session import Session, open_session
+from .session import Session, admit, open_session
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,10 @@ class Joining:
         return len(self.joins) >= self.plan.cohort.maximum
 
     def accept(self, join: Join, now: float) -> Joining:
+        """The stage with this device in it.
+
+        Raises Equivocation for a second, different join, Refused if the session is full, and what `admit` raises.
+        """
         device = device_id(join.certificate.public_key)
         known = self.joins.get(device)
         if known is not None:
@@ -59,7 +63,8 @@ class Joining:
             return self
         if self.full:
             raise Refused("the session is full")
-        verify_join(join, self.plan, self.authority_key, now)
+        taken = {key for other in self.joins.values() for key in (other.sharing_key, other.masking_key)}
+        admit(join, taken, self.plan, self.authority_key, now)
         return replace(self, joins={**self.joins, device: join})
 
     def close(self, now: float) -> Sharing:
@@ -204,7 +209,11 @@ class Unmasking:
         return len(self.answers) == len(self.survivors)
 
     def close(self) -> Opened:
-        """The secrets that take the masks off. Raises TooFew, or Refused if a device gave wrong shares."""
+        """The secrets that take the masks off.
+
+        Raises TooFew, or Refused with the owner of a secret that cannot be had: it shared another than it has bound
+        itself to, or someone gave a wrong share of it.
+        """
         _enough(len(self.answers), self.session.threshold, "gave shares")
         holders = sorted(self.answers)[: self.session.threshold]
         reconstruct = shamir.Reconstructor(holders)
@@ -212,14 +221,16 @@ class Unmasking:
         key_shares = {i: {e.index: e.share for e in self.answers[i].keys} for i in holders}
         seeds, keys = {}, {}
         for owner in sorted(self.survivors):
-            seed = _secret(reconstruct, seed_shares, owner)
+            name = self.session.name(owner)
+            seed = _secret(reconstruct, seed_shares, owner, name)
             if crypto.commit(seed, self.session.plan.round_id) != self.session.joins[owner].seed_commitment:
-                raise Refused(f"the shares of device {owner}'s seed do not fit its commitment")
+                raise Refused(f"the shares of the seed of {name} do not fit its commitment")
             seeds[owner] = seed
         for owner in sorted(self.dropped):
-            key = X25519PrivateKey.from_private_bytes(_secret(reconstruct, key_shares, owner))
+            name = self.session.name(owner)
+            key = X25519PrivateKey.from_private_bytes(_secret(reconstruct, key_shares, owner, name))
             if key.public_key().public_bytes_raw() != self.session.joins[owner].masking_key:
-                raise Refused(f"the shares of device {owner}'s masking key do not fit its public key")
+                raise Refused(f"the shares of the masking key of {name} do not fit its public key")
             keys[owner] = key
         return Opened(self.session, self.survivors, seeds, keys)
 
@@ -251,11 +262,13 @@ class Opened:
 Stage = Joining | Sharing | Masking | Agreeing | Unmasking
 
 
-def _secret(reconstruct: shamir.Reconstructor, shares: Mapping[int, Mapping[int, bytes]], owner: int) -> bytes:
+def _secret(
+    reconstruct: shamir.Reconstructor, shares: Mapping[int, Mapping[int, bytes]], owner: int, name: str
+) -> bytes:
     try:
         return reconstruct.secret({holder: shares[holder][owner] for holder in reconstruct.indices})
     except ValueError as error:
-        raise Refused(f"the shares of device {owner}'s secret are wrong: {error}") from None
+        raise Refused(f"the shares of a secret of {name} are wrong: {error}") from None
 
 
 def _repeated(known: object, received: object) -> bool:

@@ -9,7 +9,7 @@ rosters have nothing in common, and a sum over both cannot be opened.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -19,7 +19,7 @@ from ..errors import Refused, TooFew
 from ..messages import Join, Roster, to_bitmap
 from ..plan import Plan
 from ..signing import device_id, sign, verify, verify_join
-from .crypto import LABEL
+from .crypto import LABEL, verify_public_key
 
 _CONSENT = "consent"
 
@@ -68,6 +68,10 @@ class Session:
                 return index
         raise KeyError(device.hex())
 
+    def name(self, index: int) -> str:
+        """How an error names a device: an index says nothing once the roster is gone."""
+        return f"device {device_id(self.joins[index].certificate.public_key).hex()}"
+
     def consent_text(self, sharers: frozenset[int], survivors: frozenset[int]) -> bytes:
         """What a survivor signs: the session, who shared, and who is in the sum.
 
@@ -86,11 +90,27 @@ def sign_consent(key: Ed25519PrivateKey, text: bytes) -> bytes:
     return sign(key, _CONSENT, text)
 
 
+def admit(join: Join, taken: Set[bytes], plan: Plan, authority_key: bytes, now: float) -> None:
+    """Every check that a join must pass to be in a roster whose other public keys are `taken`.
+
+    The server makes it when a device joins, and both roles for the whole roster: what passed at the first cannot fail
+    at the second, so a device that is refused is refused alone. Raises SignatureInvalid for a join that no enrolled
+    device signed for this plan or whose certificate ends too early, Refused for a key that is used twice or is not
+    as it should be.
+    """
+    verify_join(join, plan, authority_key, now)
+    keys = {join.sharing_key, join.masking_key}
+    if len(keys) < 2 or keys & taken:
+        raise Refused("a public key is used twice: each device needs two fresh ones")
+    for key in keys:
+        verify_public_key(key)
+
+
 def open_session(plan: Plan, roster: Roster, authority_key: bytes, now: float) -> Session:
     """The session of a roster, after every check that both roles make.
 
     `now` is unix seconds. Raises TooFew below the floor, Refused for a roster that is too large, unsorted or names
-    a device or a key twice, SignatureInvalid for a join that no enrolled device signed for this plan.
+    a device twice, and for each join what `admit` raises.
     """
     joins = roster.joins
     if len(joins) < plan.cohort.floor:
@@ -100,10 +120,9 @@ def open_session(plan: Plan, roster: Roster, authority_key: bytes, now: float) -
     ids = [device_id(join.certificate.public_key) for join in joins]
     if any(one >= other for one, other in pairwise(ids)):
         raise Refused("the roster is not sorted by device id, or names a device twice")
-    keys = [key for join in joins for key in (join.sharing_key, join.masking_key)]
-    if len(set(keys)) != len(keys):
-        raise Refused("two devices of the roster have the same key")
+    taken: set[bytes] = set()
     for join in joins:
-        verify_join(join, plan, authority_key, now)
+        admit(join, taken, plan, authority_key, now)
+        taken.update((join.sharing_key, join.masking_key))
     root = merkle_root([join.encode() for join in joins])
     return Session(plan, joins, hashlib.sha256(LABEL + b"session\0" + plan.hash + root).digest())
