@@ -29,6 +29,7 @@ MOST_ROUNDS = 50
 CLIP_NORM = 2.0  # L2, in units of the weights: about the median norm of a persona's update
 NOISE_PER_PHONE = 0.015  # noise multiplier for each device in the target cohort
 DELTA = 1e-5
+JOIN_DELAY = 0.5  # seconds; on one machine all are equally fast
 BITS = 32  # of the modulus: an adapter is small
 LARGE_COHORT = 10_000  # devices that the extrapolated epsilon is for
 
@@ -113,7 +114,8 @@ class FleetTask:
     def policy(self, dimension: int) -> DevicePolicy:
         """What the simulated phones demand of a plan: these very terms, and nothing weaker."""
         return DevicePolicy(
-            min_cohort=self.phones,
+            min_examples=8,
+            min_join_delay=JOIN_DELAY,
             min_floor=self.floor,
             max_round_epsilon=1.01 * self.cost(1, dimension),
             max_delta=DELTA,
@@ -123,7 +125,7 @@ class FleetTask:
         """The task file."""
         tables: dict[str, dict[str, str | int | float]] = {
             "task": {"name": NAME, "population": POPULATION, "model": "next_word", "part": PART},
-            "training": {"steps": 30, "learning_rate": 0.3, "min_examples": 8, "max_examples": 500},
+            "training": {"steps": 30, "learning_rate": 0.3, "max_examples": 500},
             "server": {"optimizer": "sgd", "learning_rate": 1.0},
             "cohort": {
                 "target": self.target,
@@ -142,7 +144,7 @@ class FleetTask:
                 "rounds": self.rounds,
                 "training_seconds": self.training_seconds,
                 "step_seconds": self.step_seconds,
-                "join_delay_seconds": 0.5,
+                "join_delay_seconds": JOIN_DELAY,
                 "come_back_seconds": 1.0,
             },
             "report": {"extrapolate_to": LARGE_COHORT},

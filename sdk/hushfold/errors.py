@@ -89,7 +89,7 @@ class TrainingDiverged(ModelError):
 
 
 class NotEligible(HushfoldError):
-    """This device has too little to learn from. Decided here, and for nobody else to know."""
+    """This device has nothing to learn from."""
 
 
 class MessagesDeleted(HushfoldError):

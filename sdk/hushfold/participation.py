@@ -14,13 +14,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 
 from hushfold_protocol.encoding import encode
-from hushfold_protocol.errors import ProtocolError, SignatureInvalid
+from hushfold_protocol.errors import ProtocolError, RoundingFailed
 from hushfold_protocol.messages import (
     Certificate,
     CheckIn,
@@ -36,6 +37,7 @@ from hushfold_protocol.messages import (
     Unmask,
     Wait,
 )
+from hushfold_protocol.packing import EncodedVector
 from hushfold_protocol.plan import Plan
 from hushfold_protocol.secagg.device import DeviceSession, Identity
 from hushfold_protocol.signing import (
@@ -74,11 +76,11 @@ RETRY_AFTER = 1.0  # seconds
 PAUSE = 60.0  # seconds until the next check-in after a round, or where the server did not say
 LONG_PAUSE = 3600.0  # seconds; where the next check-in would most likely end like this one
 SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 86_400.0  # seconds; between them the server chooses when there is no round
-PATIENCE = 3600.0  # seconds that a device which has uploaded waits for the round to end
+PATIENCE = 3600.0  # seconds from the end of joining to the end of the round
 LONGEST_WAIT = 60.0  # seconds between two questions of a session, whatever the server says
 RENEWAL = 7 * 86_400.0  # seconds before its end that a certificate is renewed
 _CERTIFICATE = "certificate"
-_REFUSALS = (PrivacyError, ProtocolError, ReleaseRefused, RemoteProtocolError, TrainingDiverged)
+_REFUSALS = (PrivacyError, ProtocolError, ReleaseRefused, RemoteProtocolError)
 
 
 class Step(StrEnum):
@@ -106,7 +108,7 @@ class OutcomeKind(StrEnum):
 
     CONTRIBUTED = "contributed"  # the update is in a sum
     COME_BACK = "come-back"  # nothing to do now: not invited, conditions, no connection
-    NOT_ELIGIBLE = "not-eligible"  # too little to learn from; the server is not told
+    NOT_ELIGIBLE = "not-eligible"  # too little to learn from; the server was not asked
     REFUSED = "refused"  # the device said no, for its own protection
     LEFT = "left"  # the round ended without this device's update, or without a sum
 
@@ -149,7 +151,7 @@ class Participation:
             service.targets_url,
             Installation(manifest.name, device.manifest_sha256, VERSION, self._id),
         )
-        self._plan_key: bytes | None = None
+        self._joined: set[bytes] = set()  # ids of rounds; no device joins one twice
 
     # -------------------------------------------------------------- what the app calls
 
@@ -179,6 +181,11 @@ class Participation:
             if waiting := self._device.gate.waiting_for():
                 reasons = ", ".join(reason.text for reason in waiting)
                 return Outcome(OutcomeKind.COME_BACK, reasons, max(self._device.gate.dwell, PAUSE))
+            if (few := len(self._device.store.messages(limit=self._device.policy.min_examples))) < (
+                needed := self._device.policy.min_examples
+            ):
+                reason = f"{few} messages to learn from, {needed} needed"
+                return Outcome(OutcomeKind.NOT_ELIGIBLE, reason, LONG_PAUSE)
             self._progress(Step.CHECK_IN)
             invited = self._check_in(client)
             if isinstance(invited, ComeBack):
@@ -189,15 +196,13 @@ class Participation:
             kind, reason = self._take_part(client, plan)
         except (ConditionsLost, Unreachable, ReleaseUnavailable) as error:
             kind, reason = OutcomeKind.COME_BACK, str(error)
-        except NotEligible as error:
-            kind, reason = OutcomeKind.NOT_ELIGIBLE, str(error)
         except (RemoteRefused, MessagesDeleted) as error:
             kind, reason = OutcomeKind.LEFT, str(error)
         except _REFUSALS as error:
             kind, reason = OutcomeKind.REFUSED, str(error)
         finally:
             client.close()
-        after = LONG_PAUSE if kind in (OutcomeKind.REFUSED, OutcomeKind.NOT_ELIGIBLE) else PAUSE
+        after = LONG_PAUSE if kind is OutcomeKind.REFUSED else PAUSE
         return Outcome(kind, reason, after, number, client.bytes_sent, client.bytes_received)
 
     # -------------------------------------------------------------- before the round
@@ -237,16 +242,12 @@ class Participation:
 
     def _agree_to(self, invitation: Invitation) -> Plan:
         """The plan, if it is genuine and good enough for this device. Raises PrivacyError, ProtocolError or others."""
-        try:
-            plan = open_invitation(invitation, self._trusted_plan_key())
-        except SignatureInvalid:
-            self._channel.refresh()  # the key may have been replaced
-            self._plan_key = None
-            plan = open_invitation(invitation, self._trusted_plan_key())
+        plan = open_invitation(invitation, self._trusted_plan_key())
         if plan.population != self._population:
             raise RemoteProtocolError(f"invited by population {plan.population!r}, not {self._population!r}")
-        if plan.expires <= self._device.clock.now():
-            raise RemoteRefused("the plan has expired", "Check in again")
+        self._require_time(plan)
+        if plan.round_id in self._joined:
+            raise RemoteRefused("this device joined the round before", "Check in again when it is over")
         curve = self._device.policy.check(plan)
         self._device.budget.require(plan.population, curve)
         manifest = self._device.files.manifest
@@ -266,13 +267,16 @@ class Participation:
 
     def _trusted_plan_key(self) -> bytes:
         """The key that signs plans, from the release channel: rooted in what the app shipped, and replaceable."""
-        if self._plan_key is None:
-            document = self._channel.fetch_json("service.json")
-            try:
-                self._plan_key = bytes.fromhex(document["plan_key"])
-            except (KeyError, TypeError, ValueError):
-                raise RemoteProtocolError("service.json names no plan key") from None
-        return self._plan_key
+        self._channel.refresh()  # every time: it may have been replaced
+        document = self._channel.fetch_json("service.json")
+        try:
+            return bytes.fromhex(document["plan_key"])
+        except (KeyError, TypeError, ValueError):
+            raise RemoteProtocolError("service.json names no plan key") from None
+
+    def _require_time(self, plan: Plan) -> None:
+        if plan.expires <= self._device.clock.now():
+            raise RemoteRefused("the plan has expired", "Check in again")
 
     # -------------------------------------------------------------- the round
 
@@ -280,11 +284,25 @@ class Participation:
         start = self._start(client, plan)
         self._progress(Step.TRAIN)
         task = TrainingTask.of(plan)
-        update = self._device.training_session(task, start).run()
+        session = self._device.training_session(task, start)
+        update: Vector | None = None
+        # Whether a device joins must not depend on what was typed on it, or a server could choose weights that diverge
+        # on one word: a device without an update goes on, with noise alone.
+        with suppress(NotEligible, TrainingDiverged):
+            update = session.run()
         self._wait_for_a_random_time(plan)
+        self._require_time(plan)
         self._device.gate.require()  # the trained update is kept, and joins later
+
+        def encoded() -> EncodedVector:
+            if update is not None:
+                session.require_kept()
+                with suppress(RoundingFailed):
+                    return encode(update, plan.update.encoding())
+            return encode(np.zeros(plan.update.dimension, np.float32), plan.update.encoding())
+
         try:
-            return self._aggregate(client, plan, update)
+            return self._aggregate(client, plan, encoded)
         finally:
             # Used once, whatever came of it: the same update under a second session's noise would cost twice.
             self._device.store.clear_checkpoint(task.name)
@@ -306,8 +324,11 @@ class Participation:
             raise RemoteProtocolError("the round's weights are not those that the plan names")
         if len(content) != 4 * part.size:
             raise RemoteProtocolError(f"the round's weights have {len(content)} bytes, the part has {4 * part.size}")
+        values = np.frombuffer(content, "<f4")
+        if not np.isfinite(values).all():
+            raise RemoteProtocolError("the round's weights are not all finite")
         start = weights.copy()
-        start[part.start : part.stop] = np.frombuffer(content, "<f4")
+        start[part.start : part.stop] = values
         return start
 
     def _wait_for_a_random_time(self, plan: Plan) -> None:
@@ -315,28 +336,29 @@ class Participation:
         fraction = int.from_bytes(os.urandom(4), "big") / 2**32
         self._device.clock.wait(fraction * plan.join_delay_ms / 1000)
 
-    def _aggregate(self, client: Client, plan: Plan, update: Vector) -> tuple[OutcomeKind, str]:
+    def _aggregate(self, client: Client, plan: Plan, encoded: Callable[[], EncodedVector]) -> tuple[OutcomeKind, str]:
         clock, policy = self._device.clock, self._device.policy
         session = DeviceSession(
             plan,
             Identity(self._key, self._certificate(), self._service.authority_key),
-            lambda: encode(update, plan.update.encoding()),
+            encoded,
             min_cohort=policy.min_floor,
             clock=clock.now,
             random_bytes=os.urandom,
         )
         self._progress(Step.JOIN)
+        self._joined.add(plan.round_id)
         address = f"/v1/rounds/{plan.round_id.hex()}"
         self._patiently(lambda: client.post(f"{address}/join", session.join, Wait))
-        cohort = 0
-        uploaded_at: float | None = None
+        cohort, uploaded = 0, False
+        patience_ends = clock.monotonic() + plan.expires - clock.now() + PATIENCE
         while True:
             # Up to the upload nothing is sent, nor waited for, without the device's conditions. What follows is small,
             # and a phone that left now would cost the others more than it saves.
-            if uploaded_at is None:
+            if not uploaded:
                 self._device.gate.require()
-            elif clock.monotonic() > uploaded_at + PATIENCE:
-                return OutcomeKind.LEFT, f"the server has not ended the round {PATIENCE:g} seconds after the upload"
+            if clock.monotonic() > patience_ends:
+                return OutcomeKind.LEFT, "the server does not end the round"
             message = self._patiently(
                 lambda: client.get(f"{address}/next?device={self._id.hex()}", Wait, Closed, *_STEPS)
             )
@@ -344,7 +366,7 @@ class Participation:
                 case Wait():
                     clock.wait(min(message.after_ms / 1000, LONGEST_WAIT))
                     continue
-                case Closed(ending=Ending.SUMMED) if uploaded_at is not None:
+                case Closed(ending=Ending.SUMMED) if uploaded:
                     return OutcomeKind.CONTRIBUTED, ""
                 case Closed():
                     return OutcomeKind.LEFT, message.reason
@@ -358,7 +380,7 @@ class Participation:
             sealed = seal(self._key, answer)
             self._patiently(lambda: client.post(f"{address}/messages?device={self._id.hex()}", sealed, Wait))  # noqa: B023
             if isinstance(answer, Masked):
-                uploaded_at = clock.monotonic()
+                uploaded = True
                 self._device.budget.advance(plan.round_id, ContributionState.SENT)
             elif isinstance(answer, Unmask):
                 self._device.budget.advance(plan.round_id, ContributionState.MAYBE_OPENED)

@@ -9,7 +9,6 @@ learn from, so that time says nothing about data.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -116,10 +115,10 @@ class TrainingSession:
             progress: called after each step, in this thread. If it raises, the session stops there, resumable.
 
         Raises:
-            NotEligible: fewer messages than the plan asks for, or no word in them that the model could learn.
+            NotEligible: no word to learn.
             ConditionsLost: training may not start, or was stopped; with the reasons. Resumable.
             MessagesDeleted: the user deleted some of what was being learned. The work so far is discarded.
-            TrainingDiverged: the result is useless. The work so far is discarded.
+            TrainingDiverged: after the last step, the result is useless. It is discarded.
             ModelError: the weights are not this model's, or the runtime failed.
         """
         examples, done, vector = self._resume() or (self._choose(), 0, self._start)
@@ -140,8 +139,6 @@ class TrainingSession:
             for batch in self._batches(examples, done):
                 self._gate.require()
                 loss = self._model.train_step(batch, parameters.learning_rate, self._task.part)
-                if not math.isfinite(loss):
-                    raise self._diverged(done + 1)
                 done += 1
                 if progress is not None:
                     progress(Progress(done, parameters.steps, loss))
@@ -152,7 +149,21 @@ class TrainingSession:
         except BaseException:
             self._save(done, examples)
             raise
-        return self._save(done, examples)
+        vector = self._save(done, examples)
+        # Only now: a session that ended early would say by its time that it diverged.
+        if not np.isfinite(vector).all():
+            self._store.clear_checkpoint(self._task.name)
+            raise TrainingDiverged(
+                f"task {self._task.name!r} diverged: its update is discarded",
+                "The served model is as it was. Lower the learning rate of the task",
+            )
+        return vector
+
+    def require_kept(self) -> None:
+        """Raises MessagesDeleted unless the finished update may still be used: nothing behind it was deleted since."""
+        checkpoint = self._store.load_checkpoint(self._task.name)
+        if checkpoint is None or checkpoint.identity != self._identity(self._select(checkpoint.newest_message)):
+            raise self._deleted()
 
     def _batches(self, examples: _Examples, done: int) -> Iterator[Batch]:
         """The batches of the steps after `done`: pass after pass over all examples, each in an order of its own."""
@@ -184,10 +195,13 @@ class TrainingSession:
         return self._examples(chosen, checkpoint.newest_message), checkpoint.step, vector
 
     def _save(self, done: int, examples: _Examples) -> Vector:
-        """Keep how far the session came, unless what it learned from was deleted meanwhile; the weights."""
+        """Keep how far the session came, unless what it learned from was deleted meanwhile; the weights.
+
+        Weights that are not finite are not kept: the session would go on from where they still were.
+        """
         vector = self._model.vector()
         if not np.isfinite(vector).all():
-            raise self._diverged(done)
+            return vector
         trained = vector[self._part].astype("<f4").tobytes()
         with self._store.transaction():
             if self._identity(self._select(examples.newest)) == examples.identity:
@@ -195,26 +209,17 @@ class TrainingSession:
                     Checkpoint(self._task.name, examples.identity, examples.newest, done, trained)
                 )
                 return vector
-        raise MessagesDeleted(
-            f"messages were deleted while task {self._task.name!r} learned from them, so its work was discarded",
+        raise self._deleted()
+
+    def _deleted(self) -> MessagesDeleted:
+        return MessagesDeleted(
+            f"messages that task {self._task.name!r} learned from were deleted, so its work was discarded",
             "Run the session again: it learns from what is left",
         )
 
-    def _diverged(self, step: int) -> TrainingDiverged:
-        self._store.clear_checkpoint(self._task.name)
-        return TrainingDiverged(
-            f"task {self._task.name!r} diverged at step {step}: its update is discarded",
-            "The served model is as it was. Lower the learning rate of the task",
-        )
-
     def _examples(self, chosen: list[Message], newest: int) -> _Examples:
-        """The messages as the graph takes them; NotEligible if the plan needs more."""
+        """The messages as the graph takes them; NotEligible if it could learn no word from them."""
         parameters = self._task.parameters
-        if len(chosen) < parameters.min_examples:
-            raise NotEligible(
-                f"{len(chosen)} messages to learn from, task {self._task.name!r} needs {parameters.min_examples}",
-                "Nothing to do: the device takes part once it has more",
-            )
         messages = [message_ids(message.text, self._vocabulary) for message in chosen]
         count = sum(1 for _ in batches(messages, parameters.batch, parameters.time))
         if not count:

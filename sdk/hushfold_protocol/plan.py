@@ -39,7 +39,6 @@ class TrainingParameters(Struct):
     batch: Annotated[int, UInt(2)]  # rows a step
     time: Annotated[int, UInt(2)]  # tokens a row
     learning_rate: Annotated[float, Float64()]
-    min_examples: Annotated[int, UInt(4)]  # messages; a device with fewer stays out
     max_examples: Annotated[int, UInt(4)]  # messages; the newest are taken
     seed: Annotated[int, UInt(4)]  # of the order of examples
 
@@ -132,13 +131,17 @@ class Plan(Message, type_code=1):
 class DevicePolicy:
     """What a device demands of a plan, whatever the server says. The defaults suit a real population."""
 
-    min_cohort: int = 100  # devices in the session
     min_floor: int = 65  # survivors behind an opened sum
     max_round_epsilon: float = 8.0  # at the plan's delta
     max_delta: float = 1e-5
     min_gamma: float = 0.05
     max_steps: int = 2_000
     max_dimension: int = 1 << 23
+    min_join_delay: float = 5.0  # seconds; the random wait that hides when a device has finished
+    max_join_delay: float = 3600.0
+    min_examples: int = 20
+    """Messages; a device with fewer does not check in. Its own number: by one of the server's choice, the server would
+    learn how many there are."""
 
     def check(self, plan: Plan) -> RdpCurve:
         """The plan's privacy cost, or PlanRefused with the first thing that falls short."""
@@ -148,10 +151,6 @@ class DevicePolicy:
         except EncodingError as error:
             raise PlanRefused(f"the update parameters make no sense: {error}") from None
         demands = (
-            (
-                cohort.maximum >= self.min_cohort,
-                f"cohort of {cohort.maximum}, at least {self.min_cohort} needed",
-            ),
             (cohort.floor >= self.min_floor, f"floor of {cohort.floor}, at least {self.min_floor} needed"),
             (cohort.floor <= cohort.maximum, f"floor of {cohort.floor} above the cohort of {cohort.maximum}"),
             (0 <= cohort.gamma < 0.5, f"gamma of {cohort.gamma} is not between 0 and one half"),
@@ -169,6 +168,12 @@ class DevicePolicy:
             (0 < training.steps <= self.max_steps, f"{training.steps} steps, 1 to {self.max_steps} allowed"),
             (training.learning_rate > 0, f"a learning rate of {training.learning_rate}"),
             (training.batch > 0 and training.time > 0, "an empty batch"),
+            (training.max_examples > 0, "no example"),
+            (
+                self.min_join_delay <= plan.join_delay_ms / 1000 <= self.max_join_delay,
+                f"a random wait of up to {plan.join_delay_ms / 1000:g} seconds, {self.min_join_delay:g} to "
+                f"{self.max_join_delay:g} allowed",
+            ),
         )
         for holds, fault in demands:
             if not holds:

@@ -88,7 +88,6 @@ def make_plan(
             batch=batch,
             time=time,
             learning_rate=spec.training.learning_rate,
-            min_examples=spec.training.min_examples,
             max_examples=spec.training.max_examples,
             seed=int.from_bytes(round_id[:4], "big"),
         ),

@@ -11,7 +11,6 @@ part = "adapter"
 [training]
 steps = 60
 learning_rate = 0.1
-min_examples = 20
 max_examples = 500
 
 [server]
@@ -87,14 +86,7 @@ class TrainingTable(TomlTable):
 
     steps: Annotated[int, Field(ge=1, le=2_000)]  # SGD steps, the same on every device
     learning_rate: Positive
-    min_examples: Annotated[int, Field(ge=1, le=_U32)]  # messages; a device with fewer stays out
     max_examples: Annotated[int, Field(ge=1, le=_U32)]  # messages; the newest are taken
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.max_examples < self.min_examples:
-            raise ValueError(f"max_examples ({self.max_examples}) is below min_examples ({self.min_examples})")
-        return self
 
 
 class ServerTable(TomlTable):

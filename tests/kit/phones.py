@@ -9,7 +9,7 @@ from hushfold.keys import KeyFile
 from hushfold.participation import Outcome, OutcomeKind, Participation
 from hushfold_protocol.plan import DevicePolicy
 
-POLICY = DevicePolicy(min_cohort=4, min_floor=3, max_round_epsilon=1e6, min_gamma=0.0)
+POLICY = DevicePolicy(min_floor=3, max_round_epsilon=1e6, min_gamma=0.0, min_join_delay=0.0, min_examples=3)
 PAUSE = threading.Event()  # never set
 
 

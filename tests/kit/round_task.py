@@ -15,7 +15,6 @@ part = "adapter"
 [training]
 steps = 10
 learning_rate = 0.1
-min_examples = 1
 max_examples = 100
 [cohort]
 target = 8

@@ -41,7 +41,7 @@ from hushfold_server.shipped_models import shipped_models
 from hushfold_server.tasks import load_task
 
 COHORT = 3  # devices in a round: the fewest of which one can be lost
-POLICY = DevicePolicy(min_cohort=COHORT, min_floor=2, max_round_epsilon=1e6, min_gamma=0.0)
+POLICY = DevicePolicy(min_floor=2, max_round_epsilon=1e6, min_gamma=0.0, min_join_delay=0.0, min_examples=3)
 SAYINGS = ("see you at the station", "are you coming home tonight", "thank you for the lift", "what a lovely day")
 
 TASK = """
@@ -53,7 +53,6 @@ part = "adapter"
 [training]
 steps = 3
 learning_rate = 0.5
-min_examples = 3
 max_examples = 50
 [cohort]
 target = 3
@@ -331,8 +330,13 @@ class Phone:
         self.on_step: Callable[[Step], None] = lambda _: None
         self.public_key = device_key(self.device.store).public_key().public_bytes_raw()
         self.id = device_id(self.public_key)
+        self._address = address or service.address
+        self.restart()
+
+    def restart(self) -> None:
+        """As if the app had been started anew: what it knows is what the device keeps."""
         self.participation = Participation(
-            self.device, address or service.address, population, progress=lambda step: self.on_step(step)
+            self.device, self._address, self.population, progress=lambda step: self.on_step(step)
         )
 
     def run_once(self):

@@ -107,6 +107,9 @@ def test_no_phone_contributes_to_a_round_twice_whatever_the_server_does(service,
         reopened = {"phase": Phase.OPEN, "deadline": service.clock.now() + 5}
         connection.execute(update(rounds).where(rounds.c.id == plan.round_id.hex()).values(reopened))
     spent = [phone.spent for phone in cohort]
+    assert kinds(run(service, cohort)) == [OutcomeKind.LEFT] * COHORT  # they remember
+    for phone in cohort:
+        phone.restart()  # and if they do not, their ledger does
     service.api.exchanges.clear()
     outcomes = run(service, cohort)
     assert kinds(outcomes) == [OutcomeKind.REFUSED] * COHORT
@@ -278,19 +281,37 @@ def test_an_update_is_for_one_session(service, population, phone):
     assert phone.checkpoint is None  # from here on it could have been in one
 
 
-def test_a_server_cannot_tell_that_a_phone_has_too_little_to_learn_from(service, population, make_phone, phone):
+def test_a_phone_with_too_few_messages_by_its_own_count_does_not_even_check_in(service, population, make_phone):
     service.open_round(service.plan(population))
-    phone.on_step = off_at(Step.JOIN)
-    with pytest.raises(SwitchedOff):
-        phone.run_once()
-    poor = make_phone(sayings=SAYINGS[:2])
-    asked_by_one_that_has_enough = service.api.asked()
-    service.api.exchanges.clear()
-    outcome = poor.run_once()
+    outcome = make_phone(sayings=SAYINGS[:2]).run_once()
     assert (outcome.kind, outcome.after) == (OutcomeKind.NOT_ELIGIBLE, LONG_PAUSE)
-    assert "2 messages to learn from" in outcome.reason
-    assert service.api.asked() == asked_by_one_that_has_enough
-    assert nothing_left(poor)
+    assert outcome.reason == "2 messages to learn from, 3 needed"
+    assert service.api.exchanges == []
+
+
+@pytest.mark.parametrize(("training", "sayings"), [({"learning_rate": 3e38}, SAYINGS), ({}, [])])
+def test_a_server_cannot_tell_that_a_phone_had_no_update(service, population, make_phone, training, sayings):
+    """Whether training diverges, or finds a word at all, depends on what was typed: a server that chose the weights
+    and saw who stays away could ask for one word after the other."""
+    plan = service.open_round(service.plan(population, training=training))
+    cohort = [make_phone(sayings=sayings) for _ in range(COHORT)]
+    for phone in cohort:
+        while len(phone.device.store.messages()) < POLICY.min_examples:
+            phone.device.store.add_message("qzx <number>", service.clock.now())
+    assert kinds(run(service, cohort)) == ALL_CONTRIBUTED
+    assert [phone.spent for phone in cohort] == [plan.curve().epsilon(POLICY.max_delta)] * COHORT
+
+
+def test_messages_that_were_wiped_while_a_phone_waited_to_join_are_not_uploaded(service, population, cohort):
+    plan, changed = service.open_round(service.plan(population)), cohort[0]
+    changed.on_step = lambda step: step is Step.UPLOAD and changed.device.keyboard.wipe()
+    outcome, *others = run(service, cohort)
+    assert kinds(others) == [OutcomeKind.CONTRIBUTED] * 2
+    assert outcome.kind is OutcomeKind.LEFT
+    assert "were deleted" in outcome.reason
+    assert changed.sent == ["CheckIn", "Join", "Shares"]
+    assert changed.contributions == []
+    assert service.row(plan).survivors == 2
 
 
 # ------------------------------------------------------------------ rounds that end without this phone
@@ -370,17 +391,16 @@ def test_the_pause_that_the_server_asks_for(service, phone, asked, pause):
 
 
 def test_a_phone_does_not_wait_for_ever_for_the_end_of_a_round(service, population, cohort):
-    """Once it has uploaded, the server only ever says "wait", for seven weeks at a time."""
+    """From the first upload on the server only ever says "wait", for seven weeks at a time."""
     service.open_round(service.plan(population))
-    patient = cohort[0]
 
     def stall(exchange):
-        uploaded = "Masked" in patient.sent
+        uploaded = any("Masked" in phone.sent for phone in cohort)
         return (200, Wait(2**32 - 1).encode()) if uploaded and exchange.path.endswith("/next") else None
 
     service.api.instead = stall
     before = service.clock.now()
-    outcome = run(service, cohort)[0]
-    assert outcome.kind is OutcomeKind.LEFT
-    assert "has not ended the round" in outcome.reason
+    outcomes = run(service, cohort)
+    assert kinds(outcomes) == [OutcomeKind.LEFT] * COHORT
+    assert outcomes[0].reason == "the server does not end the round"
     assert service.clock.now() - before < PATIENCE + 10 * LONGEST_WAIT

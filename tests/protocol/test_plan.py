@@ -32,9 +32,7 @@ PLAN = Plan(
     round_id=bytes(16),
     round_number=3,
     model=ModelReference("next_word", "1.0.0", bytes(32), "adapter", bytes(32)),
-    training=TrainingParameters(
-        steps=50, batch=16, time=20, learning_rate=0.5, min_examples=5, max_examples=50, seed=0
-    ),
+    training=TrainingParameters(steps=50, batch=16, time=20, learning_rate=0.5, max_examples=50, seed=0),
     update=UpdateParameters(
         dimension=500,
         clip_norm=0.1,
@@ -47,7 +45,7 @@ PLAN = Plan(
     ),
     cohort=COHORT,
     delta=1e-6,
-    join_delay_ms=0,
+    join_delay_ms=30_000,
     expires=2_000_000_000,
 )
 EPSILON = PLAN.curve().epsilon(PLAN.delta)
@@ -88,17 +86,19 @@ def test_a_plan_that_no_device_accepts(plan, said):
 
 # A policy that the plan just meets, one that it just misses, and what is said then.
 EDGES = {
-    "min_cohort": (100, 101, "cohort of 100, at least 101 needed"),
     "min_floor": (70, 71, "floor of 70, at least 71 needed"),
     "min_gamma": (0.05, 0.06, "gamma of 0.05, at least 0.06 needed"),
     "max_delta": (1e-6, 0.9e-6, "delta of 1e-06, at most 9e-07 allowed"),
     "max_round_epsilon": (EPSILON, 0.99 * EPSILON, "for one round, at most"),
     "max_steps": (50, 49, "50 steps, 1 to 49 allowed"),
     "max_dimension": (500, 499, "an update of 500 values"),
+    "min_join_delay": (30.0, 31.0, "a random wait of up to 30 seconds, 31 to 3600 allowed"),
+    "max_join_delay": (30.0, 29.0, "a random wait of up to 30 seconds, 5 to 29 allowed"),
 }
+NOT_OF_A_PLAN = {"min_examples"}  # what the device asks of itself
 
 
-@pytest.mark.parametrize("demand", [field.name for field in fields(DevicePolicy)])
+@pytest.mark.parametrize("demand", sorted({field.name for field in fields(DevicePolicy)} - NOT_OF_A_PLAN))
 def test_every_demand_of_a_policy_at_its_edge(demand):
     met, missed, said = EDGES[demand]
     assert isinstance(DevicePolicy(**{demand: met}).check(PLAN), RdpCurve)

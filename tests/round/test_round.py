@@ -35,7 +35,6 @@ part = "adapter"
 [training]
 steps = 4
 learning_rate = 0.5
-min_examples = 3
 max_examples = 50
 [cohort]
 target = {count}

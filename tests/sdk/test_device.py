@@ -153,7 +153,6 @@ def test_a_session_of_the_device_trains_on_its_messages(build, files):
         batch=files.manifest.batch,
         time=files.manifest.time,
         learning_rate=0.1,
-        min_examples=3,
         max_examples=10,
         seed=1,
     )

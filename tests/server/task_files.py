@@ -2,7 +2,7 @@
 
 TABLES = {
     "task": {"name": '"words"', "population": '"en"', "model": '"next_word"', "part": '"adapter"'},
-    "training": {"steps": "20", "learning_rate": "0.1", "min_examples": "5", "max_examples": "100"},
+    "training": {"steps": "20", "learning_rate": "0.1", "max_examples": "100"},
     "cohort": {"target": "20"},
     "privacy": {"clip_norm": "0.5", "noise_multiplier": "4.0", "delta": "1e-6", "budget_epsilon": "6.0"},
     "schedule": {"rounds": "10"},

@@ -83,7 +83,6 @@ def test_a_missing_field_is_named(table, field):
         ({"training": {"learning_rate": '"0.1"'}}, "[training] learning_rate is '0.1'; a number is needed"),
         ({"training": {"learning_rate": "0"}}, "[training] learning_rate is 0; it must be more than 0"),
         ({"training": {"learning_rate": "inf"}}, "[training] learning_rate is inf; a finite number is needed"),
-        ({"training": {"max_examples": "4"}}, "[training] max_examples (4) is below min_examples (5)"),
         (
             {"server": {"optimizer": '"adam"', "momentum": "0.9"}},
             '[server] momentum is for the optimizer "sgd"; "adam" has moments of its own',
