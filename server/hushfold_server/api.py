@@ -10,7 +10,7 @@
 
 It holds no key: plans come signed from the learner, releases from the publisher. What a device sends in a session is
 signed with its enrolled key; what it is sent is either public or encrypted to it by its peers, so asking for it
-needs no signature.
+needs no signature. One process at a time serves a home.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import contextlib
 import re
 import time
 from collections.abc import AsyncIterator, Callable
+from io import FileIO
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -37,7 +38,8 @@ from hushfold_protocol.signing import device_id, open_check_in
 
 from . import keys, web
 from .database import Database
-from .errors import NotFound
+from .durable import lock
+from .errors import NotFound, StateError
 from .objects import ObjectStore
 from .privacy_ledger import PrivacyLedger
 from .rounds import WAIT_MS, Rounds
@@ -53,13 +55,17 @@ log = structlog.get_logger()
 
 
 def create_app(home: Home, now: Callable[[], float] = time.time, ledger: PrivacyLedger | None = None) -> FastAPI:
-    """The application of one home. `now` gives unix seconds; `ledger` is the home's own unless given."""
+    """The application of one home. `now` gives unix seconds; `ledger` is the home's own unless given.
+
+    The home is this application's until it has shut down. Raises StateError if another one has it.
+    """
+    held = _hold(home)
     database = Database(home.database)
     objects = ObjectStore(home.objects)
     authority_key = keys.public_key(home, "authority")
     rounds = Rounds(database, ledger or PrivacyLedger(database), authority_key, now)
     app = web.create_app("device API", body_limit=LARGEST)
-    app.router.lifespan_context = lambda _: _ticking(rounds, database)
+    app.router.lifespan_context = lambda _: _ticking(rounds, database, held)
     app.state.rounds = rounds
 
     @app.post("/v1/check-in")
@@ -99,7 +105,7 @@ def create_app(home: Home, now: Callable[[], float] = time.time, ledger: Privacy
 
 
 @contextlib.asynccontextmanager
-async def _ticking(rounds: Rounds, database: Database) -> AsyncIterator[None]:
+async def _ticking(rounds: Rounds, database: Database, held: FileIO) -> AsyncIterator[None]:
     """Lets the rounds' steps end in time for as long as the application runs."""
 
     async def tick() -> None:
@@ -119,6 +125,18 @@ async def _ticking(rounds: Rounds, database: Database) -> AsyncIterator[None]:
         with contextlib.suppress(asyncio.CancelledError):
             await task
         database.close()
+        held.close()
+
+
+def _hold(home: Home) -> FileIO:
+    """Keeps every other device API away from the home, for as long as the file is open."""
+    try:
+        return lock(home.run / "api.lock")
+    except BlockingIOError:
+        raise StateError(
+            f"another process serves the device API of {home.path} already",
+            "Stop it first: what devices send is added up by one process alone",
+        ) from None
 
 
 def _round(text: str) -> str:

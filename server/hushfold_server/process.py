@@ -25,6 +25,7 @@ from types import FrameType
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from hushfold_format import FormatError
 from hushfold_protocol.errors import ProtocolError
 
 from .errors import ServerError
@@ -33,7 +34,8 @@ from .settings import Home
 READY_FILE = "HUSHFOLD_READY_FILE"
 REFUSED = 2  # exit status: a mistake that a person has to mend
 
-_OURS = (ProtocolError, ServerError, OSError)  # their messages hold no payload
+_SENTENCES = (ProtocolError, FormatError, ServerError)  # their messages are ours, for people, and hold no payload
+_TOLD = (*_SENTENCES, OSError)
 
 
 def start_logging(home: Home, process: str, level: str) -> None:
@@ -73,13 +75,19 @@ def describe(error: BaseException) -> list[str]:
     lines: list[str] = []
     cause: BaseException | None = error
     while cause is not None and len(lines) < 100:
-        said = f": {cause}" if isinstance(cause, _OURS) else ""
+        said = f": {cause}" if isinstance(cause, _TOLD) else ""
         lines.append(f"{type(cause).__module__}.{type(cause).__qualname__}{said}")
         lines += [
             f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in traceback.extract_tb(cause.__traceback__)
         ]
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return lines
+
+
+def reason_of(error: Exception) -> str:
+    """An exception as the reason in a row of the database, which operators and devices read."""
+    said = str(error) if isinstance(error, _SENTENCES) else ""
+    return said or f"an unexpected {type(error).__name__}; the server's log says where"
 
 
 def announce_ready() -> None:

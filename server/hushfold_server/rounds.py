@@ -8,19 +8,26 @@ What a step is, and what follows it, is in `steps`. Here it meets the database:
 - what was received is deleted when the round has ended, whichever way.
 
 A round's stage is rebuilt from the committed messages, so a server that was stopped, in whatever way, goes on where it
-was. A step ends when everyone has answered or when its time is up, whichever comes first (`tick`).
+was. A step ends when everyone has answered or when its time is up, whichever comes first (`tick`). A round that cannot
+go on is aborted with the reason, and the others do.
+
+One process at a time drives the rounds of a home: what it has in memory is then what is on the disk. Each transaction
+checks that it is, so a second process would be an error and not a wrong sum.
 """
 
 from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import structlog
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
+from sqlalchemy.exc import OperationalError
 
 from hushfold_protocol.errors import Equivocation, Refused, RemoteError
 from hushfold_protocol.messages import Closed, ComeBack, Ending, Invitation, Join, Masked, Signed, Wait
@@ -44,12 +51,14 @@ from .database import (
     sums,
     tasks,
 )
-from .errors import NotFound, PrivacyError
+from .errors import NotFound, PrivacyError, StateError
 from .privacy_ledger import PrivacyLedger
+from .process import reason_of
 from .steps import STEP_OF, STEPS
 from .tasks import load_task
 
 WAIT_MS = 200  # a device asks again after this long
+LONGEST_WAIT_MS = 3000  # while others join
 PACE_WITHOUT_TASK = 900.0  # seconds until a device of a population without tasks asks again
 
 _SIGNED = tuple(kind for kind in STEP_OF if kind is not Join)  # a join has its signature inside
@@ -63,6 +72,7 @@ class _Live:
 
     plan: Plan
     phase: Phase
+    opened: float  # unix seconds
     deadline: float  # unix seconds
     step_seconds: float
     stage: secagg.Stage
@@ -71,6 +81,19 @@ class _Live:
     @property
     def id(self) -> str:
         return self.plan.round_id.hex()
+
+    def wait_ms(self, now: float) -> int:
+        """When a device that has answered the step asks again.
+
+        While others join that may be in an hour: a tenth of the time until enough will have come, at the pace so far,
+        or until joining closes; and of a step's time, which starts to run then.
+        """
+        if not isinstance(self.stage, secagg.Joining):
+            return WAIT_MS
+        joined = max(1, len(self.stage.joins))
+        to_come = (now - self.opened) * (self.plan.cohort.maximum - joined) / joined
+        tenth = int(100 * min(to_come, self.deadline - now, self.step_seconds))
+        return min(max(tenth, WAIT_MS), LONGEST_WAIT_MS)
 
 
 class Rounds:
@@ -95,7 +118,7 @@ class Rounds:
                 .join(tasks)
                 .where(
                     tasks.c.population == population,
-                    tasks.c.status == TaskStatus.ACTIVE,
+                    tasks.c.status.in_((TaskStatus.ACTIVE, TaskStatus.PAUSED)),  # a pause ends no round
                     rounds.c.phase == Phase.OPEN,
                     rounds.c.deadline > now,
                 )
@@ -147,15 +170,16 @@ class Rounds:
             ended = self._ended(round_id, device)
             if ended is not None:
                 return ended
-            stage = self._find(round_id).stage
+            live = self._find(round_id)
+            stage, wait = live.stage, Wait(live.wait_ms(self._now()))
             if isinstance(stage, secagg.Joining):
-                return Wait(WAIT_MS)
+                return wait
             try:
                 index = steps.index_of(stage, device)
             except Refused as error:
                 return Closed(Ending.LEFT_OUT, str(error))
             if index in steps.answered(stage):
-                return Wait(WAIT_MS)
+                return wait
             left_out = Closed(Ending.LEFT_OUT, "this device was too late for a step of the session")
             return steps.announcement(stage, index) or left_out
 
@@ -165,23 +189,40 @@ class Rounds:
         """Gives every round in progress its step's time again. Call it once after a start: devices could not answer
         while the server was away."""
         with self._lock:
-            with self._database.read() as connection:
-                in_progress = list(connection.scalars(select(rounds.c.id).where(rounds.c.phase.in_(LIVE_PHASES))))
-            for round_id in in_progress:
-                live = self._find(round_id)
-                live = replace(live, deadline=max(live.deadline, self._now() + live.step_seconds))
-                with self._database.begin() as connection:
-                    self._set_deadline(connection, live)
-                self._live[round_id] = live
+            for row in self._in_progress():
+                with self._apart(row):
+                    live = self._find(row.id)
+                    live = replace(live, deadline=max(live.deadline, self._now() + live.step_seconds))
+                    with self._database.begin() as connection:
+                        self._set_deadline(connection, live)
+                    self._live[row.id] = live
+                    if live.stage.full:  # the server was stopped between the step's last message and its end
+                        self._end_step(live)
 
     def tick(self) -> None:
         """Ends every step whose time is up. Call it a few times a second."""
         with self._lock:
-            due = select(rounds.c.id).where(rounds.c.phase.in_(LIVE_PHASES), rounds.c.deadline <= self._now())
-            with self._database.read() as connection:
-                round_ids = list(connection.scalars(due))
-            for round_id in round_ids:
-                self._end_step(self._find(round_id))
+            for row in self._in_progress(rounds.c.deadline <= self._now()):
+                with self._apart(row):
+                    self._end_step(self._find(row.id))
+
+    def _in_progress(self, *conditions: ColumnElement[bool]) -> list[Row[Any]]:
+        wanted = select(rounds.c.id, rounds.c.phase).where(rounds.c.phase.in_(LIVE_PHASES), *conditions)
+        with self._database.read() as connection:
+            return list(connection.execute(wanted))
+
+    @contextmanager
+    def _apart(self, row: Row[Any]) -> Iterator[None]:
+        """Keeps a round that cannot go on from holding up the others. What is no round's fault is raised."""
+        try:
+            yield
+        except (OperationalError, OSError, MemoryError):
+            raise
+        except StateError:  # nothing was changed; the next look finds the round as it is
+            log.exception("round_moved_by_another", round=row.id)
+        except Exception as error:
+            log.exception("round_broken", round=row.id)
+            self._abort(row.id, row.phase, reason_of(error), self._now())
 
     # -------------------------------------------------------------- one message, one step
 
@@ -199,8 +240,9 @@ class Rounds:
         now = self._now()
         total = live.total.copy() if isinstance(message, Masked) else live.total  # what was committed stays as it is
         stage = steps.accept(live.stage, device, message, now, total)
-        live = replace(live, stage=stage, total=total)
+        before, live = live, replace(live, stage=stage, total=total)
         with self._database.begin() as connection:
+            self._require_current(connection, before)
             connection.execute(
                 insert(round_messages).values(
                     round=live.id,
@@ -213,7 +255,7 @@ class Rounds:
             )
             if isinstance(message, Masked):
                 self._store_sum(connection, live)
-            if isinstance(message, Join) and len(steps.answered(stage)) == live.plan.cohort.target:
+            if isinstance(message, Join) and len(steps.answered(stage)) >= live.plan.cohort.target:
                 # Enough have come: the others have one more step's time.
                 live = replace(live, deadline=min(live.deadline, now + live.step_seconds))
                 self._set_deadline(connection, live)
@@ -228,7 +270,7 @@ class Rounds:
             with self._database.begin() as connection:
                 following = self._close(connection, live, now)
         except (RemoteError, PrivacyError) as error:
-            self._abort(live, str(error), now)
+            self._abort(live.id, live.phase, str(error), now)
             return
         if following is None:
             del self._live[live.id]
@@ -238,6 +280,7 @@ class Rounds:
 
     def _close(self, connection: Connection, live: _Live, now: float) -> _Live | None:
         """The round at its next step, as `connection` has it after its commit; None if the sum is formed."""
+        self._require_current(connection, live)
         step, deadline = STEPS[live.phase], now + live.step_seconds
         counts = {step.counted: len(steps.answered(live.stage))} if step.counted else {}
         stage = steps.close(live.stage, now)
@@ -250,13 +293,13 @@ class Rounds:
             self._ledger.charge(connection, live.plan, steps.survivors(stage), now=now)
         return replace(live, phase=step.following, deadline=deadline, stage=stage)
 
-    def _abort(self, live: _Live, reason: str, now: float) -> None:
+    def _abort(self, round_id: str, phase: Phase, reason: str, now: float) -> None:
         with self._database.begin() as connection:
-            move(connection, live.id, live.phase, Phase.ABORTED, now=now, reason=reason)
-            connection.execute(delete(round_messages).where(round_messages.c.round == live.id))
-            connection.execute(delete(sums).where(sums.c.round == live.id))
-        del self._live[live.id]
-        log.warning("round_aborted", round=live.id, task=live.plan.task, left=live.phase, reason=reason)
+            move(connection, round_id, phase, Phase.ABORTED, now=now, reason=reason)
+            connection.execute(delete(round_messages).where(round_messages.c.round == round_id))
+            connection.execute(delete(sums).where(sums.c.round == round_id))
+        self._live.pop(round_id, None)
+        log.warning("round_aborted", round=round_id, left=phase, reason=reason)
 
     # -------------------------------------------------------------- the database
 
@@ -293,7 +336,18 @@ class Rounds:
         size = plan.update.encoding().padded
         total = np.zeros(size, np.uint32) if stored is None else np.frombuffer(stored, "<u4").astype(np.uint32)
         step_seconds = load_task(row.spec).schedule.step_seconds
-        return _Live(plan, row.phase, row.deadline, step_seconds, stage, total)
+        return _Live(plan, row.phase, row.created_at, row.deadline, step_seconds, stage, total)
+
+    def _require_current(self, connection: Connection, live: _Live) -> None:
+        """Raises StateError, and forgets `live`, unless the database has the very messages that it was made of."""
+        stored = round_messages.c.round == live.id, round_messages.c.stage == STEPS[live.phase].stored
+        received = connection.scalar(select(func.count()).select_from(round_messages).where(*stored))
+        phase = connection.scalar(select(rounds.c.phase).where(rounds.c.id == live.id))
+        if (phase, received) != (live.phase, len(steps.answered(live.stage))):
+            self._live.pop(live.id, None)
+            raise StateError(
+                f"round {live.id} was changed by another process", "Run one device API for each server's folder"
+            )
 
     def _ended(self, round_id: str, device: bytes) -> Closed | None:
         """How the round ended for this device; None while it is in progress. Raises NotFound."""

@@ -15,6 +15,7 @@ from hushfold_protocol.wire import decode_any
 from hushfold_server import keys
 from hushfold_server.api import create_app
 from hushfold_server.database import Database, Phase, rounds, sums
+from hushfold_server.errors import StateError
 from hushfold_server.settings import Home
 from hushfold_server.web import MEDIA_TYPE, PROBLEM_TYPE
 
@@ -96,6 +97,15 @@ def test_a_round_over_http(api):
     np.testing.assert_array_equal(total, api.cohort.expected(()))
     assert survivors == 6
     assert decode_any(api.next(0).content, messages.Closed) == messages.Closed(messages.Ending.SUMMED, "")
+
+
+def test_one_application_at_a_time_has_a_home(api):
+    with pytest.raises(StateError, match="another process serves the device API"):
+        create_app(api.home)
+    with api.client, pytest.raises(StateError):
+        create_app(api.home)
+    with TestClient(create_app(api.home)) as client:  # the first one has shut down
+        assert client.get("/health").status_code == 200
 
 
 def check_in(api, number=0, **changes):

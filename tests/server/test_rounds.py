@@ -1,10 +1,12 @@
 """Rounds on the database: exact sums, clean aborts, and a server that is stopped at any moment and started again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from cohort import AUTHORITY_KEY, NOW, Cohort, make_plan, make_vectors
 from round_task import open_round
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from hushfold_protocol import messages
 from hushfold_protocol.errors import Equivocation, Refused
@@ -21,7 +23,7 @@ from hushfold_server.database import (
     sums,
     tasks,
 )
-from hushfold_server.errors import NotFound
+from hushfold_server.errors import NotFound, StateError
 from hushfold_server.privacy_ledger import PrivacyLedger
 from hushfold_server.rounds import Rounds
 
@@ -29,9 +31,10 @@ from hushfold_server.rounds import Rounds
 class Server:
     """A server's rounds on one database file. `crash()` forgets everything that is not on the disk."""
 
-    def __init__(self, path, budget=1000.0, count=8):
+    def __init__(self, path, budget=1000.0, count=8, target=8):
         self.path, self.now = path, float(NOW)
-        self.plan = make_plan(floor=4, maximum=8, dimension=40)
+        plan = make_plan(floor=4, maximum=8, dimension=40)
+        self.plan = replace(plan, cohort=replace(plan.cohort, target=target))
         self.cohort = Cohort(self.plan, make_vectors(count, self.plan))
         self.id = self.plan.round_id.hex()
         self.crash()
@@ -46,13 +49,18 @@ class Server:
     def device(self, number):
         return device_id(self.cohort.devices[number].join.certificate.public_key)
 
-    def turn(self, number):
-        """One device asks what there is, and answers it."""
+    def answer(self, number):
+        """One device asks what there is. Gives its answer, or what there is if it has none."""
         message = self.rounds.next_message(self.id, self.device(number))
         if isinstance(message, (messages.Wait, messages.Closed)):
             return message
-        answer = seal(self.keys[number], self.cohort.devices[number].receive(message))
-        self.rounds.submit(self.id, self.device(number), answer)
+        return seal(self.keys[number], self.cohort.devices[number].receive(message))
+
+    def turn(self, number):
+        """One device asks what there is, and answers it."""
+        answer = self.answer(number)
+        if isinstance(answer, messages.Signed):
+            self.rounds.submit(self.id, self.device(number), answer)
         return answer
 
     def start(self, numbers=range(8)):
@@ -67,6 +75,10 @@ class Server:
     def row(self):
         with self.database.read() as c:
             return c.execute(select(rounds).where(rounds.c.id == self.id)).one()
+
+    def write(self, statement):
+        with self.database.begin() as c:
+            c.execute(statement)
 
     def rows(self, table):
         with self.database.read() as c:
@@ -190,6 +202,176 @@ def test_an_upload_that_comes_twice_is_in_the_sum_once(server):
     np.testing.assert_array_equal(np.frombuffer(stored.total, "<u4"), vector)
 
 
+class Killed(BaseException):
+    """In place of SIGKILL."""
+
+
+def test_a_server_that_is_killed_before_each_of_its_transactions(server, monkeypatch):
+    """It is started again every time, and the device sends the same once more. What belongs together is in one
+    transaction."""
+    begin, doomed, deaths = Database.begin, True, 0
+
+    def dying(database):
+        nonlocal doomed, deaths
+        doomed = not doomed
+        if not doomed:
+            deaths += 1
+            raise Killed
+        return begin(database)
+
+    def until_done(action, *arguments):
+        nonlocal doomed
+        doomed = True
+        while server.row().phase != Phase.SUMMED:
+            try:
+                with monkeypatch.context() as patch:
+                    patch.setattr(Database, "begin", dying)
+                    action(*arguments)
+                return
+            except Killed:
+                server.crash()
+                server.rounds.resume()
+
+    server.start(())
+    for device in server.cohort.devices:
+        until_done(lambda join: server.rounds.join(join), device.join)
+    for _ in range(4):
+        for number in range(8):
+            until_done(
+                lambda *sent: server.rounds.submit(server.id, *sent), server.device(number), server.answer(number)
+            )
+    assert deaths == 5 * (8 + 1)  # in every step one for each device, and one at its end
+    assert server.row().phase == Phase.SUMMED
+    (stored,) = server.rows(sums)
+    np.testing.assert_array_equal(np.frombuffer(stored.total, "<u4"), server.cohort.expected(()))
+    assert (len(server.rows(charges)), server.rows(round_messages)) == (1, [])
+
+
+def test_a_second_process_gets_an_error_and_not_another_sum(server):
+    """Two device APIs take the uploads in turns. What one has in memory is old when the other took the last."""
+    server.start()
+    for number in range(8):
+        server.turn(number)
+    other = Rounds(server.database, PrivacyLedger(server.database), AUTHORITY_KEY, lambda: server.now)
+    other.plan(server.id)
+    for number, upload in enumerate([server.answer(number) for number in range(8)]):
+        process = (server.rounds, other)[number % 2]
+        if number:
+            with pytest.raises(StateError, match="another process"):
+                process.submit(server.id, server.device(number), upload)
+        process.submit(server.id, server.device(number), upload)  # by what the database has
+    server.crash()
+    for _ in range(2):
+        for number in range(8):
+            server.turn(number)
+    assert server.row().phase == Phase.SUMMED
+    (stored,) = server.rows(sums)
+    np.testing.assert_array_equal(np.frombuffer(stored.total, "<u4"), server.cohort.expected(()))
+
+
+def test_a_second_process_ends_no_step_without_the_messages_that_it_has_not_seen(server):
+    other = Rounds(server.database, PrivacyLedger(server.database), AUTHORITY_KEY, lambda: server.now)
+    other.plan(server.id)  # nobody has joined yet
+    server.start(range(7))
+    server.now += 601
+    other.tick()
+    assert server.row().phase == Phase.OPEN
+    other.tick()  # by what the database has
+    assert (server.row().phase, server.row().joined) == (Phase.SHARING, 7)
+
+
+@pytest.mark.parametrize("what", ["invitation", "message", "spec"])
+@pytest.mark.parametrize("start", [True, False])
+def test_a_round_that_cannot_go_on_holds_up_no_other(server, what, start):
+    """Its row was damaged. The server aborts it when it starts, or when the round's time is up."""
+    open_round(server.database, replace(server.plan, task="later", round_id=b"\xff" * 16), NOW)
+    server.start(range(7))
+    if what == "invitation":
+        server.write(update(rounds).where(rounds.c.id == server.id).values(invitation=b"HF"))
+    elif what == "message":
+        server.write(update(round_messages).values(body=b"HF"))
+    else:
+        server.write(update(tasks).where(tasks.c.name == server.plan.task).values(spec="[task]"))
+    server.crash()
+    if start:
+        server.rounds.resume()
+    server.now += 601
+    server.rounds.tick()
+    damaged, later = server.rows(rounds)
+    assert (damaged.phase, later.phase) == (Phase.ABORTED, Phase.ABORTED)
+    assert damaged.reason
+    assert "the floor is" in later.reason
+    assert server.rows(round_messages) == []
+
+
+def test_a_fault_of_the_code_in_one_round_is_told_by_its_type_alone(server, monkeypatch):
+    def fail(*_):
+        raise ValueError("what a device has sent")
+
+    server.start()
+    monkeypatch.setattr("hushfold_server.steps.close", fail)
+    server.end_step()
+    assert server.row().phase == Phase.ABORTED
+    assert server.row().reason == "an unexpected ValueError; the server's log says where"
+
+
+def test_a_full_disk_aborts_no_round(server, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    server.start()
+    monkeypatch.setattr("hushfold_server.steps.close", fail)
+    with pytest.raises(OSError, match="No space"):
+        server.end_step()
+    assert server.row().phase == Phase.SHARING
+
+
+def test_when_enough_have_joined_the_others_have_one_more_step(tmp_path):
+    server = Server(tmp_path / "server.db", target=6)
+    server.start(range(5))
+    assert server.row().deadline == NOW + 600
+    server.now += 100
+    server.rounds.join(server.cohort.devices[5].join)
+    assert server.row().deadline == NOW + 130
+    server.now += 10
+    server.rounds.join(server.cohort.devices[6].join)
+    assert server.row().deadline == NOW + 130  # no longer for those who come after
+
+
+def test_more_than_enough_who_find_a_late_deadline_shorten_it_too(tmp_path):
+    server = Server(tmp_path / "server.db", target=6)
+    server.start(range(6))
+    server.write(update(rounds).values(deadline=NOW + 600))
+    server.crash()
+    server.rounds.join(server.cohort.devices[6].join)
+    assert server.row().deadline == NOW + 30
+
+
+@pytest.mark.parametrize(
+    ("joined", "after", "wait_ms"),
+    [
+        (1, 0, 200),  # nobody knows yet
+        (4, 10, 1000),  # four more in ten seconds, at this pace
+        (7, 10, 200),  # the last one in little more than a second
+        (4, 590, 1000),  # ten seconds until it closes
+        (4, 700, 200),  # it closes at any moment
+    ],
+)
+def test_a_device_that_has_joined_asks_seldom_while_there_is_time(server, joined, after, wait_ms):
+    server.start(range(joined))
+    server.now += after
+    assert server.rounds.next_message(server.id, server.device(0)) == messages.Wait(wait_ms)
+
+
+@pytest.mark.parametrize(("step_seconds", "wait_ms"), [(1, 200), (6, 600), (3600, 3000)])
+def test_it_asks_well_within_the_first_steps_time(server, step_seconds, wait_ms):
+    longer = func.replace(tasks.c.spec, "step_seconds = 30", f"step_seconds = {step_seconds}")
+    server.write(update(tasks).values(spec=longer))
+    server.start(range(4))
+    server.now += 300
+    assert server.rounds.next_message(server.id, server.device(0)) == messages.Wait(wait_ms)
+
+
 def test_messages_that_no_step_takes(server):
     with pytest.raises(NotFound):
         server.rounds.next_message("00" * 16, server.device(0))
@@ -214,6 +396,7 @@ def test_check_in(server):
     assert server.rounds.check_in("keyboard-en", b"\1" * 16) == invitation
     assert invitation.plan == server.plan.encode()
     assert isinstance(server.rounds.check_in("elsewhere", b"\1" * 16), messages.ComeBack)
-    with server.database.begin() as c:
-        c.execute(update(tasks).values(status=TaskStatus.PAUSED))
-    assert server.rounds.check_in("keyboard-en", b"\1" * 16).after_ms == 900_000
+    server.write(update(tasks).values(status=TaskStatus.PAUSED))
+    assert server.rounds.check_in("keyboard-en", b"\2" * 16) == invitation  # the round under way goes on to its end
+    server.write(update(tasks).values(status=TaskStatus.HALTED))
+    assert server.rounds.check_in("keyboard-en", b"\2" * 16).after_ms == 900_000
