@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import structlog
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy.exc import OperationalError
 
-from hushfold_format import ArtifactError, ModelManifest
+from hushfold_format import ModelManifest
 from hushfold_models.config import NextWordConfig
 from hushfold_protocol.plan import ModelReference
 from hushfold_protocol.signing import sign_plan
@@ -46,13 +47,13 @@ from .database import (
     sums,
     tasks,
 )
-from .errors import BudgetSpent, NotFound, ServerError
+from .errors import BudgetSpent, ConfigurationError, NotFound, ServerError
 from .learning.federated_averaging import Adam, ServerOptimizer, Sgd
 from .learning.task import Learning, LearningState
 from .objects import ObjectStore
 from .planning import encoding_for, make_plan
 from .privacy_ledger import PrivacyLedger
-from .process import announce_ready, describe, refusing, start_logging, stop_on_signals
+from .process import announce_ready, describe, reason_of, refusing, start_logging, stop_on_signals
 from .settings import Home, Settings
 from .shipped_models import ShippedModels, shipped_models
 from .tasks import TaskSpec, load_task
@@ -88,9 +89,11 @@ class Learner:
         for row in active:
             try:
                 self._step(row)
-            except (ServerError, ArtifactError) as error:
+            except (OperationalError, OSError, MemoryError):
+                raise  # the database, the disk or the machine: no task's fault, and to halt one is for good
+            except Exception as error:
                 log.error("task_halted", task=row.name, reason=describe(error))
-                self._end(row.name, TaskStatus.HALTED, str(error))
+                self._end(row.name, TaskStatus.HALTED, reason_of(error))
 
     def _step(self, row: Row[Any]) -> None:
         with self._database.read() as connection:
@@ -124,7 +127,7 @@ class Learner:
         base = np.frombuffer(self._objects.get(release.weights_sha256), "<f4").astype(np.float32)
         part = manifest.parts[spec.task.part]
         learning = Learning(
-            NextWordConfig.of(manifest),
+            _config(manifest),
             base,
             spec.task.part,
             client_learning_rate=spec.training.learning_rate,
@@ -204,6 +207,8 @@ class Learner:
             return
         self._objects.put(part_values)
         with self._database.begin() as connection:
+            if not _goes_on(connection, task):
+                return
             connection.execute(
                 insert(rounds).values(
                     id=plan.round_id.hex(),
@@ -250,6 +255,8 @@ class Learner:
         sha256 = self._objects.put(vector.astype("<f4").tobytes())
         now = self._now()
         with self._database.begin() as connection:
+            if not _goes_on(connection, task):
+                return
             versions = set(connection.scalars(select(releases.c.version).where(releases.c.model == task.manifest.name)))
             survivors = connection.scalar(
                 select(func.sum(rounds.c.survivors)).where(
@@ -270,7 +277,7 @@ class Learner:
             )
             connection.execute(
                 update(tasks)
-                .where(tasks.c.name == task.spec.name, tasks.c.status == TaskStatus.ACTIVE)
+                .where(tasks.c.name == task.spec.name)
                 .values(status=TaskStatus.FINISHED, reason=reason or "its rounds are done")
             )
         self._learnings.pop(task.spec.name, None)
@@ -288,6 +295,22 @@ class _Task:
     learning: Learning
     state: LearningState
     rounds_done: int
+
+
+def _config(manifest: ModelManifest) -> NextWordConfig:
+    try:
+        return NextWordConfig.of(manifest)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"no next-word model has the sizes of {manifest.name!r}: {error}", "Install it again"
+        ) from error
+
+
+def _goes_on(connection: Connection, task: _Task) -> bool:
+    """Whether the task is still active, and stays so until the end of this transaction: what took long to make is
+    not written for one that was paused meanwhile."""
+    row = select(tasks.c.status).where(tasks.c.name == task.spec.name).with_for_update()
+    return connection.scalar(row) is TaskStatus.ACTIVE
 
 
 def _optimizer(spec: TaskSpec) -> ServerOptimizer:

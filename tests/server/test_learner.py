@@ -6,12 +6,14 @@ What TFF computes is replaced by plain averaging, so that nothing here imports i
 import hashlib
 import importlib.util
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import ModuleType
 
 import numpy as np
 import pytest
 from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import OperationalError
 from task_files import task_file
 
 from hushfold_models.config import layout
@@ -22,6 +24,7 @@ from hushfold_protocol.signing import open_invitation
 from hushfold_server import keys
 from hushfold_server.database import Database, Phase, ReleaseStatus, TaskStatus, releases, rounds, states, sums, tasks
 from hushfold_server.objects import ObjectStore
+from hushfold_server.operations import pause_task, resume_task
 from hushfold_server.privacy_ledger import PrivacyLedger
 from hushfold_server.settings import Home
 from hushfold_server.shipped_models import ShippedModels, shipped_models
@@ -296,6 +299,92 @@ def test_a_task_that_cannot_go_on_does_not_hold_up_the_others(server):
     assert server.task("lost").status is TaskStatus.HALTED
     assert server.task("lost").reason
     assert [row.task for row in server.rounds()] == ["words"]
+
+
+@pytest.fixture
+def paused_while_it_works(launched, monkeypatch):
+    """Pauses the task between what the learner reads and what it writes."""
+    put = ObjectStore.put
+
+    def pausing(objects, content):
+        sha256 = put(objects, content)
+        pause_task(launched.database, "words")
+        return sha256
+
+    @contextmanager
+    def pauses():
+        with monkeypatch.context() as patch:
+            patch.setattr(ObjectStore, "put", pausing)
+            yield
+        assert launched.task().status is TaskStatus.PAUSED
+
+    return pauses
+
+
+def test_a_task_that_was_paused_meanwhile_opens_no_round(launched, paused_while_it_works):
+    launched.whole_round()
+    with paused_while_it_works():
+        launched.turn()
+    assert [row.number for row in launched.rounds()] == [1]
+    resume_task(launched.database, "words")
+    launched.turn()
+    assert [row.number for row in launched.rounds()] == [1, 2]
+
+
+def test_a_task_that_was_paused_meanwhile_offers_its_release_once_it_is_resumed(launched, paused_while_it_works):
+    for _ in range(2):
+        launched.whole_round()
+    with paused_while_it_works():
+        launched.turn()
+    assert [row.version for row in launched.rows(releases)] == ["1.0.0"]
+    resume_task(launched.database, "words")
+    launched.turn()
+    launched.turn()
+    assert [row.version for row in launched.rows(releases, releases.c.number)] == ["1.0.0", "1.1.0"]
+    assert launched.task().status is TaskStatus.FINISHED
+
+
+def fault(launched, monkeypatch, error):
+    """Lets learning fail for the first of two tasks. Gives the first one's row after a turn."""
+
+    def fail(*_):
+        raise error
+
+    launched.turn()
+    launched.sum_up()
+    launched.launch("others")
+    monkeypatch.setattr(Averaging, "update", fail)
+    launched.turn()
+    return launched.task()
+
+
+def test_a_fault_in_one_task_halts_it_alone(launched, monkeypatch):
+    task = fault(launched, monkeypatch, ZeroDivisionError("values of a sum"))
+    assert (task.status, task.reason) == (
+        TaskStatus.HALTED,
+        "an unexpected ZeroDivisionError; the server's log says where",
+    )
+    assert [row.task for row in launched.rounds()] == ["words", "others"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OperationalError("", None, Exception())])
+def test_what_is_no_tasks_fault_halts_none(launched, monkeypatch, error):
+    with pytest.raises(type(error)):
+        fault(launched, monkeypatch, error)
+    assert launched.task().status is TaskStatus.ACTIVE
+
+
+def test_a_model_of_impossible_sizes_halts_its_task(launched, monkeypatch):
+    manifest = ShippedModels.manifest
+
+    def small(models, name):
+        found = manifest(models, name)
+        return replace(found, sizes={**found.sizes, "buckets": found.sizes["vocabulary"]})
+
+    monkeypatch.setattr(ShippedModels, "manifest", small)
+    launched.turn()
+    assert launched.task().status is TaskStatus.HALTED
+    assert "no next-word model has the sizes of 'next_word'" in launched.task().reason
 
 
 def test_a_sum_for_another_state_is_not_learned_from(launched):
