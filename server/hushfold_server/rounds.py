@@ -152,10 +152,13 @@ class Rounds:
     def submit(self, round_id: str, device: bytes, signed: Signed) -> None:
         """Takes one device's message of the present step.
 
-        A byte-identical repeat changes nothing; a different second one raises Equivocation. Raises NotFound for an
-        unknown round, Refused or another RemoteError for a message that the step does not take.
+        A byte-identical repeat changes nothing; a different second one raises Equivocation. After the round's end
+        nothing is taken: `next_message` says how it ended. Raises NotFound for an unknown round, Refused or another
+        RemoteError for a message that the step does not take.
         """
         with self._lock:
+            if self._ended(round_id, device) is not None:
+                return  # perhaps a repeat: the last answer was lost when it made the sum
             live = self._find(round_id)
             message = decode_any(signed.payload, *_SIGNED)
             if self._is_repeat(live, device, message, signed.payload):

@@ -33,7 +33,7 @@ def make_plan(*, bits: int = 20, floor: int = 4, maximum: int = 12, gamma: float
         round_id=bytes(range(16)),
         round_number=1,
         model=ModelReference("next_word", "1.0.0", bytes(32), "adapter", bytes(32)),
-        training=TrainingParameters(10, 4, 8, 0.1, 1, 100, 0),
+        training=TrainingParameters(10, 4, 8, 0.1, 100, 0),
         update=UpdateParameters(dimension, 1.0, 100.0, bits, 20.0, 3, 4, 1e-3),
         cohort=CohortParameters(maximum, maximum, floor, gamma),
         delta=1e-6,

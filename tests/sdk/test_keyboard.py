@@ -172,7 +172,7 @@ def test_messages_may_be_typed_and_deleted_while_a_session_trains(keyboard, file
     for number in range(12):
         keyboard.learn(f"see you at the park {number}")
     shape = files.manifest
-    parameters = TrainingParameters(30, shape.batch, shape.time, 0.1, 1, 100, 0)
+    parameters = TrainingParameters(30, shape.batch, shape.time, 0.1, 100, 0)
     gate = Gate(SimulatedConditions(), Requirements(), clock, dwell=0)
     task = TrainingTask("words", b"plan", "adapter", parameters)
     session = TrainingSession(files, task, files.weights, store, gate, checkpoint_steps=1)

@@ -36,7 +36,7 @@ def plan(number=1, noise_multiplier=2.0, population="en-phones"):
         round_id=number.to_bytes(16, "big"),
         round_number=number,
         model=ModelReference("next_word", "1.0.0", b"m" * 32, "adapter", b"p" * 32),
-        training=TrainingParameters(10, 8, 12, 0.1, 20, 500, 0),
+        training=TrainingParameters(10, 8, 12, 0.1, 500, 0),
         update=update,
         cohort=CohortParameters(target=150, maximum=200, floor=120, gamma=0.05),
         delta=DELTA,

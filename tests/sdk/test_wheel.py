@@ -37,7 +37,7 @@ with Device("phone", KeyFile("key"), conditions=SimulatedConditions(), dwell=0) 
     for number in range(5):
         device.keyboard.learn(f"see you at the park at {number}")
     shape = device.files.manifest
-    parameters = TrainingParameters(3, shape.batch, shape.time, 0.1, 5, 100, 1)
+    parameters = TrainingParameters(3, shape.batch, shape.time, 0.1, 100, 1)
     task = TrainingTask("words", b"local", "adapter", parameters)
     losses = []
     update = device.training_session(task, device.weights()).run(lambda now: losses.append(now.loss))

@@ -160,7 +160,7 @@ def test_it_does_not_start_without_its_key(home):
 def test_what_it_cannot_start_with_is_said_in_a_sentence(home, settings, said):
     home.settings_file.write_text(settings)
     service = ("hushfold_server.authority:create_app", "--name", "authority")
-    command = [sys.executable, "-m", "hushfold_server.serving", *service, "--home", str(home.path)]
+    command = [sys.executable, "-m", "hushfold_server.serving", *service, "--home", str(home.path), "--port", "0"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")

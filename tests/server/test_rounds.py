@@ -189,6 +189,20 @@ def test_a_repeat_changes_nothing_and_a_second_answer_is_refused(server):
         server.rounds.submit(server.id, server.device(0), other)
 
 
+def test_the_last_message_may_be_repeated_when_it_has_made_the_sum(server):
+    """The server died between the commit and its answer."""
+    server.start()
+    for _ in range(3):
+        for number in range(8):
+            server.turn(number)
+    last = [server.turn(number) for number in range(8)][-1]
+    assert server.row().phase == Phase.SUMMED
+    before = [server.rows(table) for table in (sums, rounds)]
+    server.rounds.submit(server.id, server.device(7), last)
+    assert [server.rows(table) for table in (sums, rounds)] == before
+    assert server.rounds.next_message(server.id, server.device(7)) == messages.Closed(messages.Ending.SUMMED, "")
+
+
 def test_an_upload_that_comes_twice_is_in_the_sum_once(server):
     server.start()
     for number in range(8):
