@@ -78,7 +78,7 @@ LONG_PAUSE = 3600.0  # seconds; where the next check-in would most likely end li
 SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 86_400.0  # seconds; between them the server chooses when there is no round
 PATIENCE = 3600.0  # seconds from the end of joining to the end of the round
 LONGEST_WAIT = 60.0  # seconds between two questions of a session, whatever the server says
-RENEWAL = 7 * 86_400.0  # seconds before its end that a certificate is renewed
+RENEWAL = 31 * 86_400.0  # seconds before its end that a certificate is renewed: more than a round may take
 _CERTIFICATE = "certificate"
 _REFUSALS = (PrivacyError, ProtocolError, ReleaseRefused, RemoteProtocolError)
 

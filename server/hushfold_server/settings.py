@@ -163,7 +163,7 @@ class Settings(TomlTable):
     tls_certificate: str | None = None  # PEM file with the chain
     tls_key: str | None = None  # PEM file
     tls_proxy: bool = False  # a proxy in front of both services speaks TLS to devices
-    certificate_days: Annotated[int, Field(ge=1, le=3650)] = 365  # validity of a device's certificate
+    certificate_days: Annotated[int, Field(ge=62, le=3650)] = 365  # validity; devices renew it a month before the end
     enrolments_total: Annotated[int, Field(ge=1)] = 1_000_000  # devices that may ever enrol
     enrolments_per_hour: Annotated[int, Field(ge=1)] = 20_000  # devices that may enrol within an hour
     log_level: Literal["debug", "info", "warning", "error"] = "info"
