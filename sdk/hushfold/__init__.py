@@ -19,6 +19,10 @@ What is here is the public surface; it loads lazily, so that `import hushfold` c
     ledger         what left the device, and the budget that it spends
     redaction      what is taken out of a message before it is stored
     model          a model on LiteRT: its training graph, and the graph that is served
+    reading        a text read by the model as it is typed
+    lexicon        every word that can be offered, the model's and the user's
+    memory         what the user writes after what
+    spelling       how far what was typed is from every word
     suggestions    words for the suggestion bar
     keyboard       suggestions and a memory, as an app embeds them
     training       a training session that stops and goes on

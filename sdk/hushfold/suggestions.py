@@ -1,17 +1,13 @@
-"""Words for the suggestion bar: the next one, or the rest of the one being typed.
+"""Words for the suggestion bar: the next one, the rest of the one being typed, or what it is a slip of.
 
-The model is read as text is typed: one step for each word that is finished. What it has read is kept with the state
-after each word, so that a key that finishes no word costs a ranking and Backspace goes back instead of starting anew.
+A word's rank is its probability in context, the model's with the user's habits mixed in, times the probability of
+having typed for it what was typed: the noisy channel of Kernighan, Church and Gale 1990 (COLING).
 """
 
 from __future__ import annotations
 
-import math
-import re
-import threading
-from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -19,157 +15,187 @@ from numpy.typing import NDArray
 
 from hushfold_format import FIRST_WORD, ModelFiles, Vocabulary, context_ids
 
-from .model import State, SuggestionModel, Vector
+from .lexicon import Lexicon
+from .memory import Blend, Distribution, NgramMemory
+from .model import SuggestionModel, Vector
+from .reading import Reader, tail, window
+from .spelling import LONGEST, Speller
 
-CONTEXT_WORDS = 64
-"""Words before the cursor that the model reads at most."""
-_CONTEXT_STRIDE = 32  # words; the window moves in strides, so that most keys find what was read before
-_CONTEXT_CHARACTERS = 512  # of the text before the cursor, the last 512 to 1,024 are looked at
-_LONGEST_WORD = 64  # characters in which a space to cut at is looked for
-_SPACE = re.compile(r"\s")
-
+_FEWEST_FOR_SLIPS = 2  # letters from which on a word may be a slip of another
+_UNLIKELY = 0.005  # corrections below this probability are noise, not help
+_MISSED_SPACE = 0.02  # probability
+_NEW_WORD = 0.05  # probability of a word that nobody knows yet; each of its letters may be any
+_ONE_LETTER_WORDS = ("a", "i", "u")
 _SENTENCE_ENDS = tuple(".!?\u2026\u3002\uff01\uff1f\u061f\u0964")  # also Chinese, Arabic and Hindi
 _CLOSING = "\"')]}\u201d\u2019\u00bb"
-_LAST_CHARACTER = "\U0010ffff"
 _TINY = np.finfo(np.float32).tiny
 
 
 class Kind(StrEnum):
-    """Where a suggestion belongs."""
+    """Where a suggestion belongs, and what it is."""
 
     NEXT_WORD = "next_word"  # after the text
-    COMPLETION = "completion"  # in place of the word that touches the cursor
+    COMPLETION = "completion"  # in place of the word that touches the cursor, which it begins with
+    CORRECTION = "correction"  # in place of the word that touches the cursor, which may be a slip of it
 
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
     """A word to offer, written as it should appear.
 
-    `probability` is the model's: of the word coming next, or, for a completion, of the word among those that begin
-    with what is typed.
+    `probability` is that of the word coming next or, while a word is being typed, of this being what is meant, among
+    all words that could be. `own` says that the user, not the model, brought it.
     """
 
     text: str
     kind: Kind
     probability: float
+    own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What is known of the user: their words, what they write after what, and how much that counts.
+
+    Attributes:
+        lexicon: the words that can be offered.
+        memory: what the user writes after what.
+        blend: how much that counts.
+        trusted: lower-case words of the user's own that are never taken for slips.
+    """
+
+    lexicon: Lexicon
+    memory: NgramMemory = field(default_factory=NgramMemory)
+    blend: Blend = field(default_factory=Blend)
+    trusted: Collection[str] = ()
 
 
 class Suggester:
-    """Suggestions of one model. Safe to share between threads; they read one after the other.
+    """Suggestions of one model for one user. Safe to share between threads; they read one after the other.
 
     Args:
         files: the model.
         vector: its weights, `[size]`.
+        habits: of the user; by default nothing is known.
 
     Raises:
         ModelError: the vector is not this model's.
     """
 
-    def __init__(self, files: ModelFiles, vector: Vector) -> None:
+    def __init__(self, files: ModelFiles, vector: Vector, habits: Habits | None = None) -> None:
         self.vocabulary = files.vocabulary
-        self._words = _WordIndex(files.vocabulary)
-        self._reader = _Reader(SuggestionModel(files, vector))
+        self._reader = Reader(SuggestionModel(files, vector))
+        self._model_speller = Speller([_spelt(files.vocabulary, token_id) for token_id in range(len(files.vocabulary))])
+        self.habits = habits or Habits(Lexicon(files.vocabulary))
+
+    @property
+    def habits(self) -> Habits:
+        """What is known of the user; exchanged as a whole, between two suggestions."""
+        return self._known[0]
+
+    @habits.setter
+    def habits(self, habits: Habits) -> None:
+        self._known = (habits, Speller(habits.lexicon.own))
 
     def suggest(self, text_before_cursor: str, count: int = 3) -> list[Suggestion]:
-        """At most `count` suggestions, best first: completions while a word is being typed, else next words.
+        """At most `count` suggestions, best first: next words or, while a word is being typed, what it may become.
 
         Only words are suggested: no special tokens, no punctuation, nor what is typed already. There may be none.
 
         Raises:
             ModelError: the runtime failed.
         """
-        text = _tail(text_before_cursor)
-        ids, partial = context_ids(text, self.vocabulary)
-        typed = partial.lstrip("'")
-        candidates = self._words.starting_with(typed.lower()) if typed else self._words.all
-        if count < 1 or not len(candidates):
+        if count < 1:
             return []
-        probabilities = self._reader.read(_window(ids))[candidates]
-        if partial:
-            kind = Kind.COMPLETION
-            probabilities = probabilities / max(np.float32(probabilities.sum()), _TINY)
+        habits, own_speller = self._known
+        text = tail(text_before_cursor)
+        ids, words, partial = context_ids(text, self.vocabulary)
+        typed = partial.lstrip("'")
+        if len(typed) > LONGEST:
+            return []
+        probabilities = habits.memory.mix(self._read(ids, habits.lexicon), words, habits.lexicon, habits.blend)
+        if typed:
+            costs = self._costs(typed.lower(), habits, own_speller)
+            found = self._in_place_of(typed, probabilities, costs, count, habits.lexicon)
         else:
-            kind = Kind.NEXT_WORD
-        starts_sentence = not typed and _starts_sentence(text)
-        opening = partial[: len(partial) - len(typed)]
-        suggestions = []
-        for position in _largest(probabilities, count + 1):  # one may turn out to be what is typed
-            word = _cased(self.vocabulary.surface(int(candidates[position])), typed, starts_sentence)
-            if word != typed:
-                suggestions.append(Suggestion(opening + word, kind, float(probabilities[position])))
-        return suggestions[:count]
+            starts_sentence = not partial and _starts_sentence(text)
+            found = self._next_words(probabilities, count, habits.lexicon, starts_sentence)
+        if opening := partial[: len(partial) - len(typed)]:
+            kind = {Kind.NEXT_WORD: Kind.COMPLETION}  # of the word that has begun with a quote
+            return [replace(s, text=opening + s.text, kind=kind.get(s.kind, s.kind)) for s in found]
+        return found
+
+    def _read(self, ids: Sequence[int], lexicon: Lexicon) -> Distribution:
+        """The model's probabilities of the words that can be offered, `[size of the lexicon]`, of sum 1."""
+        offered = np.zeros(lexicon.size, np.float32)
+        known = len(self.vocabulary)
+        np.multiply(self._reader.read(window(ids)), lexicon.offered[:known], out=offered[:known])
+        offered /= max(offered.sum(), _TINY)
+        return offered
+
+    def _next_words(
+        self, probabilities: Distribution, count: int, lexicon: Lexicon, starts_sentence: bool
+    ) -> list[Suggestion]:
+        return [
+            Suggestion(
+                _cased(lexicon.written(number), "", starts_sentence),
+                Kind.NEXT_WORD,
+                float(probabilities[number]),
+                lexicon.is_own(number),
+            )
+            for number in _largest(probabilities, count)
+            if probabilities[number] > 0
+        ]
+
+    def _costs(self, typed: str, habits: Habits, own_speller: Speller) -> NDArray[np.float32]:
+        """Nats by which what is typed differs from each word or its beginning; infinite for what it cannot be."""
+        begun = habits.lexicon.starting_with(typed)
+        if len(typed) < _FEWEST_FOR_SLIPS or typed in habits.trusted or not typed.replace("'", "").isalnum():
+            costs = np.full(habits.lexicon.size, np.inf, np.float32)
+        else:
+            costs = np.concatenate([self._model_speller.costs(typed), own_speller.costs(typed)])
+        costs[begun] = 0  # whatever characters they are of
+        return costs
+
+    def _in_place_of(
+        self, typed: str, probabilities: Distribution, costs: NDArray[np.float32], count: int, lexicon: Lexicon
+    ) -> list[Suggestion]:
+        """What the word at the cursor may become, the likeliest first."""
+        meant = probabilities * np.exp(-costs)
+        two, of_two = _two_words(typed.lower(), probabilities, lexicon)
+        total = float(meant.sum()) + of_two + _NEW_WORD * 26.0 ** -len(typed)
+        found = []
+        for number in _largest(meant, count + 1):  # one may turn out to be what is typed
+            word, probability = _cased(lexicon.written(number), typed, False), float(meant[number]) / total
+            kind = Kind.COMPLETION if lexicon.word(number).startswith(typed.lower()) else Kind.CORRECTION
+            if word != typed and probability > (_UNLIKELY if kind is Kind.CORRECTION else 0):
+                found.append(Suggestion(word, kind, probability, lexicon.is_own(number)))
+        if of_two / total > _UNLIKELY:
+            found.append(Suggestion(_cased(two, typed, False), Kind.CORRECTION, of_two / total))
+        return sorted(found, key=lambda suggestion: -suggestion.probability)[:count]
 
 
-class _WordIndex:
-    """The words of a vocabulary, findable by how they begin."""
-
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        entries = sorted(
-            (word, FIRST_WORD + rank)
-            for rank, word in enumerate(vocabulary.words)
-            if vocabulary.is_word(FIRST_WORD + rank)
-        )
-        self._words = [word for word, _ in entries]
-        self.all: NDArray[np.int64] = np.array([token_id for _, token_id in entries], np.int64)
-
-    def starting_with(self, prefix: str) -> NDArray[np.int64]:
-        """Ids of the words that begin with `prefix`, lower-case."""
-        first = bisect_left(self._words, prefix)
-        return self.all[first : bisect_left(self._words, prefix + _LAST_CHARACTER, first)]
+def _spelt(vocabulary: Vocabulary, token_id: int) -> str:
+    """The word of an id as the speller compares it; nothing for what is no word."""
+    return vocabulary.words[token_id - FIRST_WORD] if vocabulary.is_word(token_id) else ""
 
 
-class _Reader:
-    """Feeds token ids to the model, and goes on from what it has read before."""
+def _two_words(typed: str, probabilities: Distribution, lexicon: Lexicon) -> tuple[str, float]:
+    """The likeliest two words without the space between them, and the probability of the two and of the slip.
 
-    def __init__(self, model: SuggestionModel) -> None:
-        self._model = model
-        self._lock = threading.Lock()
-        self._ids: list[int] = []
-        self._states: list[State] = []  # after each of the ids
-        self._probabilities: NDArray[np.float32] = np.empty(0, np.float32)  # after the last of them
-
-    def read(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        """Probabilities of the token after `ids`, which are not empty: `[vocabulary]`, not to be changed."""
-        with self._lock:
-            if ids != self._ids:
-                try:
-                    self._go_on(ids)
-                except BaseException:
-                    self._forget_after(0)
-                    raise
-            return self._probabilities
-
-    def _go_on(self, ids: Sequence[int]) -> None:
-        both = min(len(ids), len(self._ids))
-        known = next((at for at in range(both) if ids[at] != self._ids[at]), both)
-        self._forget_after(min(known, len(ids) - 1))  # the last one is read again, for its probabilities
-        for token_id in ids[len(self._ids) :]:
-            state = self._states[-1] if self._states else self._model.initial_state()
-            self._probabilities, state = self._model.step(token_id, state)
-            self._ids.append(token_id)
-            self._states.append(state)
-
-    def _forget_after(self, length: int) -> None:
-        del self._ids[length:]
-        del self._states[length:]
-
-
-def _tail(text: str) -> str:
-    """The end of a text, from a place that stays the same over many keys and is between words where there is one."""
-    if len(text) <= 2 * _CONTEXT_CHARACTERS:
-        return text
-    start = (len(text) // _CONTEXT_CHARACTERS - 1) * _CONTEXT_CHARACTERS
-    space = _SPACE.search(text, start, start + _LONGEST_WORD)
-    return text[space.start() if space else start :]
-
-
-def _window(ids: list[int]) -> list[int]:
-    """At most `CONTEXT_WORDS` ids after the first, which marks the beginning and stays."""
-    surplus = len(ids) - 1 - CONTEXT_WORDS
-    if surplus <= 0:
-        return ids
-    dropped = math.ceil(surplus / _CONTEXT_STRIDE) * _CONTEXT_STRIDE
-    return [ids[0], *ids[1 + dropped :]]
+    The second word is not read in context, which would cost a step of the model: it counts by its frequency, which
+    falls with its rank as Zipf's law says.
+    """
+    best, highest = "", 0.0
+    for at in range(1, len(typed)):
+        left, right = typed[:at], typed[at:]
+        if all(len(word) > 1 or word in _ONE_LETTER_WORDS for word in (left, right)):
+            first, second = lexicon.number(left), lexicon.number(right)
+            if first is not None and second is not None and lexicon.offered[first] and lexicon.offered[second]:
+                probability = float(probabilities[first]) * 0.1 / (second + 3) * _MISSED_SPACE
+                if probability > highest:
+                    best, highest = f"{lexicon.written(first)} {lexicon.written(second)}", probability
+    return best, highest
 
 
 def _largest(values: NDArray[np.float32], count: int) -> list[int]:

@@ -46,9 +46,14 @@ class Token(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What stands before the cursor: ids of finished tokens, with `BEGIN` in front, and the word being typed."""
+    """What stands before the cursor.
+
+    `ids` are those of the finished tokens, with `BEGIN` in front, and `words` their texts in lower case; `partial` is
+    the word being typed.
+    """
 
     ids: list[int]
+    words: list[str]
     partial: str
 
 
@@ -72,7 +77,8 @@ def context_ids(text_before_cursor: str, vocabulary: Vocabulary) -> Context:
     at_cursor = bool(matches) and matches[-1].end() == len(text_before_cursor)
     if at_cursor and matches[-1].lastgroup in _GROWING:
         partial = matches.pop().group().translate(_TO_APOSTROPHE)
-    return Context([BEGIN, *vocabulary.encode([_normalise(match) for match in matches])], partial)
+    words = [_normalise(match).lower() for match in matches]
+    return Context([BEGIN, *vocabulary.encode(words)], words, partial)
 
 
 def _normalise(match: re.Match[str]) -> str:

@@ -74,7 +74,7 @@ def test_words_are_those_of_the_measuring_protocol(text: str) -> None:
     ],
 )
 def test_context_before_the_cursor(before: str, words: list[str], partial: str) -> None:
-    assert context_ids(before, VOCABULARY) == Context([BEGIN, *VOCABULARY.encode(words)], partial)
+    assert context_ids(before, VOCABULARY) == Context([BEGIN, *VOCABULARY.encode(words)], words, partial)
 
 
 def test_unknown_words_stay_in_the_context() -> None:
@@ -83,7 +83,8 @@ def test_unknown_words_stay_in_the_context() -> None:
 
 @given(st.text(alphabet="ab1' .!", max_size=30))
 def test_context_is_what_a_finished_message_would_give(text: str) -> None:
-    ids, partial = context_ids(text, VOCABULARY)
+    ids, words, partial = context_ids(text, VOCABULARY)
     finished = [token.text for token in tokenize(text)]
     assert len(ids) == 1 + len(finished) - bool(partial)
     assert ids[1:] == VOCABULARY.encode(finished)[: len(ids) - 1]
+    assert words == [word.lower() for word in finished][: len(ids) - 1]

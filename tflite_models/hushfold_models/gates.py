@@ -102,7 +102,7 @@ def quantised_agrees(files: ModelFiles) -> str:
     shared = total = 0
     largest = 0.0
     for phrase in PHRASES:
-        ids, _ = context_ids(phrase + " ", files.vocabulary)
+        ids = context_ids(phrase + " ", files.vocabulary).ids
         for exact, served in zip(_stream(files, trained, ids), _stream(files, quantised, ids), strict=True):
             shared += len(_top3(exact) & _top3(served))
             total += 3
