@@ -26,6 +26,7 @@ What is here is the public surface; it loads lazily, so that `import hushfold` c
     suggestions    words for the suggestion bar
     keyboard       suggestions and a memory, as an app embeds them
     training       a training session that stops and goes on
+    personal       weights of the user's own, trained and put to the test
     releases       what a release is, and which devices it is for
     updates        verified releases: from the channel to the model in use
     device         all of the above, put together

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+from collections.abc import Callable
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import Self
@@ -21,6 +22,7 @@ from hushfold_format import ArtifactError, ModelFiles
 from hushfold_format.manifest import MANIFEST
 from hushfold_protocol.plan import DevicePolicy as DevicePolicy  # public: what an app demands of plans
 
+from . import personal
 from .clock import Clock, SystemClock
 from .conditions import DWELL, ConditionSource, Gate, HostConditions, Requirements
 from .errors import ModelError
@@ -29,7 +31,7 @@ from .keys import KeyProvider
 from .ledger import DeviceBudget
 from .model import Vector
 from .store import Store
-from .training import TrainingSession, TrainingTask
+from .training import Progress, TrainingSession, TrainingTask
 from .updates import ActiveModel
 
 MODEL = "next_word"
@@ -100,6 +102,7 @@ class Device:
             self.budget = DeviceBudget(self.store, limit=epsilon_limit, delta=self.policy.max_delta)
             self.keyboard = Keyboard(self.files, self.files.weights, self.store, self.clock)
             self._serve_release()
+            self.keyboard.after_forgetting = self._serve_release
         except BaseException:
             self.store.close()
             raise
@@ -126,21 +129,43 @@ class Device:
     def reload_model(self) -> None:
         """Suggest from the active weights: call it after `active_model` was switched or rolled back.
 
+        The user's own weights are added if they have proven themselves on these very weights; on others, once
+        `personalize` has tried them again.
+
         Raises:
             ModelError: they are missing, damaged or not for this model; what was served before still is.
         """
         with self._serving:  # or a thread that has read the weights before a switch could serve them after it
-            self.keyboard.serve(self.files, self.weights())
+            released = self.weights()
+            own = personal.load(self.store, released.size)
+            proven = own is not None and own.base == _sha256(released)
+            self.keyboard.serve(self.files, own.applied(released) if own is not None and proven else released)
+
+    def personalize(self, progress: Callable[[Progress], None] | None = None) -> personal.Trial:
+        """Train weights of the user's own, and serve them if they predict this user better: see `personal`.
+
+        To be called while the device is idle, once a night. What is trained stays on the device: federated rounds start
+        from `weights`, not from these.
+
+        Raises:
+            NotEligible, ConditionsLost, MessagesDeleted, TrainingDiverged, ModelError: what is served stays.
+        """
+        released = self.weights()
+        trial = personal.Personalization(
+            self.files, (released, _sha256(released)), self.store, self.gate, self.keyboard.lexicon, self.clock
+        ).run(progress)
+        self.reload_model()
+        return trial
 
     def training_session(self, task: TrainingTask, start: Vector) -> TrainingSession:
         """A session of `task` on this device's messages, from the weights `start`; see `TrainingSession.run`."""
         return TrainingSession(self.files, task, start, self.store, self.gate)
 
     def _serve_release(self) -> None:
-        """Serve the active release; a damaged one must not cost the user the keyboard, so the shipped model stays."""
+        """Serve the active release and the user's own weights; a damaged release must not cost the user the keyboard,
+        so the shipped model stays."""
         try:
-            if self.active_model.active is not None:
-                self.reload_model()
+            self.reload_model()
         except ModelError as error:
             _log.warning("the active release cannot be used, the shipped model is served: %s", error)
 
@@ -151,6 +176,10 @@ def bundled_model() -> Path:
         return Path(str(resources("hushfold_artifacts"))) / MODEL
     except ModuleNotFoundError as error:
         raise ModelError("no model is installed beside the SDK", "Install hushfold again, or name a folder") from error
+
+
+def _sha256(weights: Vector) -> str:
+    return hashlib.sha256(weights.astype("<f4").tobytes()).hexdigest()
 
 
 def _load(folder: Path) -> tuple[ModelFiles, str]:

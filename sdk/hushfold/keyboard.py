@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
 from hushfold_format import FIRST_WORD, ModelFiles, message_ids
 
 from .clock import Clock, SystemClock
+from .lexicon import Lexicon
+from .memory import NgramMemory
 from .model import Vector
 from .redaction import redact
 from .store import Message, Store
@@ -37,17 +43,28 @@ class Keyboard:
     def __init__(self, files: ModelFiles, vector: Vector, store: Store, clock: Clock | None = None) -> None:
         self.incognito = False
         """Set while the user wants nothing to be remembered. Not kept: it ends with the process."""
+        self.after_forgetting: Callable[[], None] = lambda: None
+        """Called when messages were deleted, to stop serving weights that were trained on them; `Device` sets it."""
         self._store = store
         self._clock = clock or SystemClock()
+        self._habits = threading.Lock()  # held while they are exchanged
         self._suggester: Suggester
-        self.serve(files, vector)
+        self._suggester = Suggester(files, vector)
+        self._remember()
 
     def serve(self, files: ModelFiles, vector: Vector) -> None:
         """Suggest from another model, or other weights, from now on. Raises ModelError; the old ones stay.
 
         Where several threads may call it, the last call wins: see `Device.reload_model`.
         """
-        self._suggester = Suggester(files, vector)
+        with self._habits:
+            habits = self._suggester.habits
+            self._suggester = Suggester(files, vector, habits)
+
+    @property
+    def lexicon(self) -> Lexicon:
+        """The words that can be offered to this user."""
+        return self._suggester.habits.lexicon
 
     def suggest(self, text_before_cursor: str, count: int = 3) -> list[Suggestion]:
         """At most `count` suggestions, best first, for any text: see `suggestions.Suggester.suggest`."""
@@ -81,6 +98,7 @@ class Keyboard:
             if not self.learning_enabled:
                 return False
             self._store.add_message(cleaned, self._clock.now())
+            self._suggester.habits.memory.add(cleaned)
         return True
 
     def messages(self, limit: int | None = None) -> list[Message]:
@@ -92,8 +110,23 @@ class Keyboard:
 
         What was trained from them and not yet used goes too. Raises ValueError if `text` is blank.
         """
-        return self._store.forget_text(text)
+        forgotten = self._store.forget_text(text)
+        self._after_deletion()
+        return forgotten
 
     def wipe(self) -> None:
         """Delete everything typed and everything learned from it, for good. Settings and the privacy ledger stay."""
-        self._store.wipe()
+        try:
+            self._store.wipe()
+        finally:
+            self._after_deletion()
+
+    def _after_deletion(self) -> None:
+        self._remember()
+        self.after_forgetting()
+
+    def _remember(self) -> None:
+        """Count the user's habits anew, from the messages that are there."""
+        with self._habits, self._store.transaction():
+            memory = NgramMemory(message.text for message in self._store.messages())
+            self._suggester.habits = replace(self._suggester.habits, memory=memory)

@@ -5,6 +5,7 @@ Counted from the messages in the store and from nothing else, so that what is fo
 
 from __future__ import annotations
 
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -39,9 +40,10 @@ class Blend:
 
 
 class NgramMemory:
-    """Counts of what follows what, in lower case. Its owner holds a lock."""
+    """Counts of what follows what, in lower case. Safe to share between threads."""
 
     def __init__(self, messages: Iterable[str] = ()) -> None:
+        self._lock = threading.Lock()
         self._following: list[defaultdict[tuple[str, ...], Counter[str]]] = [defaultdict(Counter) for _ in range(ORDER)]
         self._frequencies: tuple[Lexicon, Distribution] | None = None
         for message in messages:
@@ -50,11 +52,12 @@ class NgramMemory:
     def add(self, message: str) -> None:
         """Count a message. Names, numbers, links and addresses are context only, as they are for the model."""
         tokens = [*_BEGIN, *(token.text.lower() for token in tokenize(message))]
-        for at in range(len(_BEGIN), len(tokens)):
-            if tokens[at][0].isalnum() or tokens[at][0] == "'":
-                for length in range(ORDER):
-                    self._following[length][tuple(tokens[at - length : at])][tokens[at]] += 1
-        self._frequencies = None
+        with self._lock:
+            for at in range(len(_BEGIN), len(tokens)):
+                if tokens[at][0].isalnum() or tokens[at][0] == "'":
+                    for length in range(ORDER):
+                        self._following[length][tuple(tokens[at - length : at])][tokens[at]] += 1
+            self._frequencies = None
 
     @property
     def words(self) -> int:
@@ -71,8 +74,10 @@ class NgramMemory:
         Returns:
             another array of the same shape and sum.
         """
-        if not self.words:
-            return model
+        with self._lock:
+            return self._mixed(model, context, lexicon, blend) if self.words else model
+
+    def _mixed(self, model: Distribution, context: Sequence[str], lexicon: Lexicon, blend: Blend) -> Distribution:
         frequencies = self._frequencies_in(lexicon)
         mixed: Distribution = (1 - np.float32(blend.words * frequencies.sum())) * model
         mixed += np.float32(blend.words) * frequencies

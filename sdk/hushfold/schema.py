@@ -44,6 +44,10 @@ _VERSION_1 = (
         name  TEXT PRIMARY KEY,
         value BLOB NOT NULL  -- what is chosen or made once; survives a wipe
     )""",
+    """CREATE TABLE learned (
+        name  TEXT PRIMARY KEY,
+        value BLOB NOT NULL  -- what was trained on the messages and is in use; goes with any of them
+    )""",
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1,)

@@ -150,8 +150,8 @@ class Store:
     def forget_text(self, text: str) -> int:
         """Delete every message that contains `text` as whole words, whatever its case; how many there were.
 
-        Checkpoints go too, since they may have been trained on it. Contributions that left the device stay in the
-        ledger.
+        Checkpoints and what is learned go too, since they may have been trained on it. Contributions that left the
+        device stay in the ledger.
         """
         if not text.strip():
             raise ValueError("name the text to forget")
@@ -163,7 +163,8 @@ class Store:
                 for message_id in found:
                     self.execute("DELETE FROM messages WHERE id = ?", (message_id,))
                 if found:
-                    self.execute("DELETE FROM training_sessions")
+                    for table in ("training_sessions", "learned"):
+                        self.execute(f"DELETE FROM {table}")  # noqa: S608 (a constant)
             if found and not self._depth:
                 self._truncate_log()
             return len(found)
@@ -178,7 +179,7 @@ class Store:
             if self._depth:
                 raise RuntimeError("a wipe cannot be part of a transaction: it must not be undone")
             with self.transaction():
-                for table in ("messages", "training_sessions"):
+                for table in ("messages", "training_sessions", "learned"):
                     self.execute(f"DELETE FROM {table}")  # noqa: S608 (a constant)
             emptied = self._truncate_log()
         if not emptied:
@@ -203,6 +204,17 @@ class Store:
 
     def clear_checkpoint(self, task: str) -> None:
         self.execute("DELETE FROM training_sessions WHERE task = ?", (task,))
+
+    def save_learned(self, name: str, value: bytes) -> None:
+        """Keep what was trained on the messages and is in use; it goes when any of them is forgotten."""
+        self.execute("REPLACE INTO learned VALUES (?, ?)", (name, value))
+
+    def load_learned(self, name: str) -> bytes | None:
+        rows = self.execute("SELECT value FROM learned WHERE name = ?", (name,))
+        return bytes(rows[0][0]) if rows else None
+
+    def clear_learned(self, name: str) -> None:
+        self.execute("DELETE FROM learned WHERE name = ?", (name,))
 
     # Settings
 

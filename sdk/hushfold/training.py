@@ -61,6 +61,7 @@ class TrainingSession:
         start: weights to start from, `[size]`. For a federated round those of its plan, never the personal ones.
         store: the messages, and the checkpoint.
         gate: when training may run.
+        newest: id of the newest message to learn from; by default all are learned from.
         checkpoint_steps: steps between two checkpoints.
     """
 
@@ -72,6 +73,7 @@ class TrainingSession:
         store: Store,
         gate: Gate,
         *,
+        newest: int | None = None,
         checkpoint_steps: int = CHECKPOINT_STEPS,
     ) -> None:
         manifest, parameters = files.manifest, task.parameters
@@ -88,6 +90,7 @@ class TrainingSession:
         self._start = start
         self._store = store
         self._gate = gate
+        self._newest = newest
         self._checkpoint_steps = checkpoint_steps
         self._origin = hashlib.sha256()  # of all that makes a session but its examples
         files_sha256 = (bytes.fromhex(manifest.files[role].sha256) for role in ("training", "vocabulary"))
@@ -178,7 +181,7 @@ class TrainingSession:
     def _choose(self) -> _Examples:
         """The newest messages, as many as the plan takes. What an earlier session of the task left goes."""
         self._store.clear_checkpoint(self._task.name)
-        chosen = self._select()
+        chosen = self._select(self._newest)
         return self._examples(chosen, newest=max((message.id for message in chosen), default=0))
 
     def _resume(self) -> tuple[_Examples, int, Vector] | None:

@@ -1,0 +1,187 @@
+"""Weights of the user's own: trained on old messages, tried on new ones, served only if they are better."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hushfold import personal
+from hushfold.clock import ManualClock
+from hushfold.conditions import Conditions, SimulatedConditions
+from hushfold.device import Device
+from hushfold.errors import ConditionsLost, NotEligible
+from hushfold.keys import KeyFile
+from hushfold.memory import NgramMemory
+from hushfold.model import TrainingModel
+from hushfold.personal import FEWEST, PersonalWeights, Score
+from hushfold.suggestions import Suggester
+
+HABITS = ("wat r u doin", "c u at da park", "dun forget da milk", "r u comin home")
+READY = Conditions(True, True, True)
+
+
+@pytest.fixture
+def build(tmp_path):
+    """Builds devices on one folder, one after the other."""
+
+    def build(**options):
+        options = {"conditions": SimulatedConditions(READY), "clock": ManualClock(), "dwell": 0} | options
+        return Device(tmp_path / "phone", KeyFile(tmp_path / "key"), **options)
+
+    return build
+
+
+@pytest.fixture
+def device(build):
+    with build() as device:
+        for number in range(FEWEST):
+            device.keyboard.learn(HABITS[number % len(HABITS)])
+        yield device
+
+
+@pytest.fixture
+def weights_alone(monkeypatch):
+    """The test without the user's habits, which know these few messages by heart."""
+    monkeypatch.setattr(personal, "NgramMemory", lambda _: NgramMemory())
+
+
+def probability(device, text, word):
+    """Of a word, by the served weights alone."""
+    offered = {found.text: found.probability for found in Suggester(device.files, served(device)).suggest(text, 10_000)}
+    return offered[word]
+
+
+def served(device):
+    own = personal.load(device.store, device.files.manifest.size)
+    return own.applied(device.weights()) if own and own.base == own_base(device) else device.weights()
+
+
+def own_base(device):
+    return personal.load(device.store, device.files.manifest.size).base
+
+
+def scoring(monkeypatch, **top3):
+    """Lets the released, the used and the trained weights score as given, without predicting."""
+    tried = iter(top3.values())
+    monkeypatch.setattr(Score, "of", lambda *_: Score(100, 0, next(tried)))
+
+
+def test_what_a_user_writes_is_predicted_better_and_the_proof_says_so(device, weights_alone):
+    before = probability(device, "wat r ", "u")
+    trial = device.personalize()
+    assert trial.kept is not None
+    assert trial.kept.before == trial.released
+    assert trial.kept.after == trial.trained
+    assert trial.trained.top3 > trial.released.top3
+    assert trial.used is None
+    assert probability(device, "wat r ", "u") > before
+
+
+def test_others_never_start_from_them(device, weights_alone):
+    assert device.personalize().kept is not None
+    np.testing.assert_array_equal(device.weights(), device.files.weights)
+
+
+def test_they_are_served_after_a_restart(device, build, weights_alone):
+    assert device.personalize().kept is not None
+    suggestions = device.keyboard.suggest("wat r ", 20)
+    device.close()
+    with build() as again:
+        assert again.keyboard.suggest("wat r ", 20) == suggestions
+
+
+def test_the_messages_of_the_test_are_not_trained_on(device, monkeypatch):
+    for _ in range(round(FEWEST / 4)):  # a fifth of all messages: those of the test
+        device.keyboard.learn("hello beautiful ocean")
+    ocean = device.files.vocabulary.encode_word("ocean")
+    seen = []
+    train_step = TrainingModel.train_step
+    monkeypatch.setattr(
+        TrainingModel, "train_step", lambda self, batch, *rest: seen.append(batch) or train_step(self, batch, *rest)
+    )
+    tried = []
+    monkeypatch.setattr(Score, "of", lambda _, messages: tried.append(list(messages)) or Score(1, 0, 0))
+    device.personalize()
+    assert seen
+    assert not any((batch.tokens == ocean).any() or (batch.targets == ocean).any() for batch in seen)
+    assert tried == [["hello beautiful ocean"] * round(FEWEST / 4)] * 2
+
+
+@pytest.mark.parametrize(("released", "trained", "kept"), [(50, 51, True), (50, 50, False), (50, 49, False)])
+def test_they_are_kept_only_if_they_are_better(device, monkeypatch, released, trained, kept):
+    scoring(monkeypatch, released=released, trained=trained)
+    assert (device.personalize().kept is not None) == kept
+    assert (personal.load(device.store, device.files.manifest.size) is not None) == kept
+
+
+@pytest.mark.parametrize(
+    ("released", "trained", "used", "kept"),
+    [(50, 60, 55, "trained"), (50, 55, 55, "used"), (50, 54, 55, "used"), (50, 50, 50, "used"), (50, 50, 49, None)],
+)
+def test_those_in_use_stay_until_others_are_better(device, monkeypatch, released, trained, used, kept):
+    scoring(monkeypatch, released=50, trained=60)
+    first = device.personalize().kept
+    device.clock.advance(86_400)
+    device.keyboard.learn("hello beautiful ocean")  # so that other weights come out
+    scoring(monkeypatch, released=released, trained=trained, used=used)
+    now = device.personalize().kept
+    if kept is None:
+        assert now is None
+        assert personal.load(device.store, device.files.manifest.size) is None
+    else:
+        assert np.array_equal(now.change, first.change) == (kept == "used")
+        assert now.after.top3 == {"trained": trained, "used": used}[kept]
+
+
+def test_a_forgotten_message_takes_them_along(device, weights_alone):
+    plain = Suggester(device.files, device.files.weights).suggest("wat r ", 20)
+    assert device.personalize().kept is not None
+    assert device.keyboard.forget("park")
+    assert personal.load(device.store, device.files.manifest.size) is None
+    device.keyboard.wipe()  # the habits too: only the served weights are left to tell
+    assert device.keyboard.suggest("wat r ", 20) == plain
+
+
+def test_on_other_weights_they_wait_for_their_test(device, monkeypatch):
+    """A new release is out: what was proven on the old one is carried over, and proven again."""
+    scoring(monkeypatch, released=50, trained=51)
+    device.personalize()
+    newer = device.files.weights * np.float32(1.001)
+    monkeypatch.setattr(device, "weights", lambda: newer)
+    exchanged = []
+    monkeypatch.setattr(device.keyboard, "serve", lambda _, vector: exchanged.append(vector))
+    device.reload_model()
+    np.testing.assert_array_equal(exchanged[-1], newer)
+    scoring(monkeypatch, released=50, trained=50, used=51)
+    carried = device.personalize().kept
+    np.testing.assert_array_equal(exchanged[-1], carried.applied(newer))
+
+
+def test_a_session_that_lost_its_conditions_goes_on_where_it_was(device, weights_alone):
+    def lose(now):
+        if now.step == 2:
+            device_conditions.set(idle=False)
+
+    device_conditions = device.gate._source
+    with pytest.raises(ConditionsLost):
+        device.personalize(lose)
+    device_conditions.set(idle=True)
+    steps = []
+    assert device.personalize(lambda now: steps.append(now.step)).kept is not None
+    assert steps[0] == 3  # it went on where it was
+
+
+def test_too_few_messages_prove_nothing(build):
+    with build() as device:
+        for _ in range(FEWEST - 1):
+            device.keyboard.learn(HABITS[0])
+        with pytest.raises(NotEligible, match=f"{FEWEST - 1} messages"):
+            device.personalize()
+
+
+def test_they_survive_being_stored(device):
+    change = np.linspace(-1, 1, device.files.manifest.size).astype(np.float16)
+    weights = PersonalWeights(change, "ab" * 32, Score(10, 1, 2), Score(10, 2, 3), 1_800_000_000.5)
+    restored = PersonalWeights.from_bytes(weights.to_bytes())
+    assert replace(restored, change=change) == replace(weights, change=change)
+    np.testing.assert_array_equal(restored.change, change)
