@@ -59,8 +59,8 @@ def create_release_keys(home: Home) -> None:
 
 def create_key(home: Home, role: KeyRole, name: str) -> None:
     """Puts a new key at `name` unless there is one. Two processes that try at once end up with the same key."""
+    _check_folder(home, role)
     folder = home.keys(role)
-    _check_folder(folder)
     target = folder / name
     if target.exists():
         return
@@ -77,7 +77,7 @@ def create_key(home: Home, role: KeyRole, name: str) -> None:
 
 def load_key(home: Home, role: KeyRole, name: str) -> Ed25519PrivateKey:
     """A private key. Raises ConfigurationError if it is missing, no Ed25519 key, or open to other users."""
-    _check_folder(home.keys(role))
+    _check_folder(home, role)
     secret = home.read_key(role, name)
     try:
         key = load_pem_private_key(secret, password=None)
@@ -106,7 +106,7 @@ def public_key(home: Home, role: ServiceRole) -> bytes:
     try:
         key = bytes.fromhex(path.read_text().strip())
     except FileNotFoundError:
-        raise ConfigurationError(f"the public key {path} is missing", "Run `hushfold-server init`") from None
+        raise ConfigurationError(f"the public key {path} is missing", f"Run `{home.command('init')}`") from None
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"the public key {path} cannot be read: {error}") from None
     if len(key) != PUBLIC_KEY_BYTES:
@@ -120,10 +120,11 @@ def _public_file(home: Home, role: ServiceRole) -> Path:
     return home.public / f"{role}.pub"
 
 
-def _check_folder(folder: Path) -> None:
+def _check_folder(home: Home, role: KeyRole) -> None:
+    folder = home.keys(role)
     try:
         mode = stat.S_IMODE(folder.stat().st_mode)
     except OSError:
-        raise ConfigurationError(f"there is no folder {folder} for keys", "Run `hushfold-server init`") from None
+        raise ConfigurationError(f"there is no folder {folder} for keys", f"Run `{home.command('init')}`") from None
     if mode & 0o077:
         raise ConfigurationError(f"other users may look into {folder} (mode {mode:04o})", f"Run `chmod 700 {folder}`")

@@ -20,6 +20,7 @@ Folders are created 0700 and keys 0600, and a key that others can read is refuse
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from .errors import ConfigurationError
 from .toml_tables import Faults, TomlTable, read
 
 HOME_VARIABLE = "HUSHFOLD_HOME"
+_ELSEWHERE = f"Name another folder with --home or {HOME_VARIABLE}"
 _KEY_BYTES_LIMIT = 1 << 16
 
 KeyRole = Literal["authority", "plan", "release"]
@@ -53,23 +55,58 @@ class Home:
 
     @classmethod
     def create(cls, path: Path) -> Home:
-        """The folder with everything in it that is missing; what is there is left as it is."""
+        """The folder with everything in it that is missing; what is there is left as it is.
+
+        Raises ConfigurationError for a folder that holds something else, and where none can be made.
+        """
         home = cls(path.absolute())
-        for folder in home._folders:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            home._refuse_what_is_not_ours()
+            for folder in home._folders:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise ConfigurationError(f"{error.filename} is a file; a folder is needed", _ELSEWHERE) from None
+        except FileNotFoundError as error:  # the parents were made: this one is a file system without new folders
+            raise ConfigurationError(f"no folder can be made at {error.filename}", _ELSEWHERE) from None
+        except OSError as error:
+            raise ConfigurationError(f"{error.filename} cannot be used: {error.strerror}", _ELSEWHERE) from None
         return home
 
     @classmethod
     def open(cls, path: Path) -> Home:
         """The folder of a server that was set up. Raises ConfigurationError if it is none."""
         home = cls(path.absolute())
-        missing = [str(folder.relative_to(home.path)) for folder in home._folders if not folder.is_dir()]
+        if home.path.is_file():
+            raise ConfigurationError(f"{home.path} is a file; a folder is needed", _ELSEWHERE)
+        set_up = f"Set it up with `{home.command('init')}`, or name another with --home or {HOME_VARIABLE}"
+        if not home.path.is_dir():
+            raise ConfigurationError(f"there is no folder {home.path}", set_up)
+        missing = [folder for folder in home._folders if not folder.is_dir()]
         if missing:
-            raise ConfigurationError(
-                f"{home.path} is not a server's folder: it has no {', '.join(missing)}",
-                f"Set one up with `hushfold-server init`, or name another with --home or {HOME_VARIABLE}",
-            )
+            tops = [str(folder.relative_to(home.path)) for folder in missing if folder.parent not in missing]
+            raise ConfigurationError(f"{home.path} is not a server's folder: it has no {', '.join(tops)}", set_up)
         return home
+
+    def command(self, words: str) -> str:
+        """`hushfold-server` with `words`, for this folder: what an operator is told to type."""
+        elsewhere = "" if self == Home.default() else f" --home {shlex.quote(str(self.path))}"
+        return f"hushfold-server {words}{elsewhere}"
+
+    @property
+    def has_releases(self) -> bool:
+        """Whether a release was ever signed here, for which there must be a database."""
+        return (self.release_metadata / "1.root.json").exists()
+
+    def _refuse_what_is_not_ours(self) -> None:
+        if not self.path.exists() or self.keys("plan").is_dir() or self.settings_file.exists():
+            return
+        ours = {folder.relative_to(self.path).parts[0] for folder in self._folders[1:]}  # some of them: a first `init`
+        others = sorted({entry.name for entry in self.path.iterdir()} - ours - {"lost+found"})  # that died; a volume
+        if others:
+            raise ConfigurationError(
+                f"{self.path} holds something else than a server, such as {others[0]}",
+                f"Name a new or an empty folder with --home or {HOME_VARIABLE}",
+            )
 
     @property
     def _folders(self) -> tuple[Path, ...]:
@@ -172,7 +209,7 @@ class Settings(TomlTable):
     def load(cls, home: Home) -> Self:
         """The settings of `home`; the defaults if it has no server.toml. Raises ConfigurationError."""
         try:
-            text = home.settings_file.read_text()
+            text = home.settings_file.read_text(encoding="utf-8")
         except FileNotFoundError:
             return cls()
         except (OSError, UnicodeDecodeError) as error:

@@ -33,9 +33,11 @@ class Faults(Exception):
 def read(kind: type[T], text: str) -> T:
     """The file `text` as a `kind`. Raises Faults."""
     try:
-        values = tomllib.loads(text)
+        values = tomllib.loads(text.removeprefix("\ufeff"))  # the mark that some editors put before UTF-8
     except tomllib.TOMLDecodeError as error:
         raise Faults([f"it is not valid TOML: {error}"]) from None
+    except RecursionError:  # the parser calls itself for every level
+        raise Faults(["it is not a file of tables and values: its lists are nested too deeply"]) from None
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -74,11 +76,16 @@ def _sentences(kind: type[TomlTable], fault: Any) -> Iterator[str]:
         close = difflib.get_close_matches(path[-1], known, n=1)
         yield f"{where} is unknown; {f'did you mean {close[0]}?' if close else 'known are ' + ', '.join(known)}"
     elif problem == "model_type":
-        yield f"{where} is {fault['input']!r}; a table [{path[-1]}] is needed"
+        yield f"{where} is {_shown(fault['input'])}; a table [{path[-1]}] is needed"
     else:
         limits = {k: f"{v:g}" if isinstance(v, float) else v for k, v in fault.get("ctx", {}).items()}
         said = _ALLOWED[problem].format(**limits) if problem in _ALLOWED else fault["msg"]
-        yield f"{where} is {fault['input']!r}; {said}"
+        yield f"{where} is {_shown(fault['input'])}; {said}"
+
+
+def _shown(value: object) -> str:
+    """What was given, as the file has it."""
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _place(path: Sequence[str]) -> str:

@@ -149,7 +149,7 @@ def test_what_is_no_command_line(run, arguments):
 
 @pytest.mark.parametrize("command", [("status",), ("task", "list"), ("release", "list"), ("task", "pause", "x")])
 def test_a_folder_that_is_no_servers(run, command):
-    fails(run(*command), "not a server's folder", "hushfold-server init")
+    fails(run(*command), "there is no folder", "hushfold-server init")
 
 
 def test_a_database_that_is_none(run, home):

@@ -1,6 +1,7 @@
 """The server's folder, its keys and its settings file."""
 
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -35,8 +36,59 @@ def test_create_leaves_what_is_there(home):
 
 def test_open_says_what_is_missing_and_what_to_do(home):
     home.logs.rmdir()
-    with pytest.raises(ConfigurationError, match=r"it has no logs.*hushfold-server init"):
+    (home.keys("plan")).rmdir()
+    with pytest.raises(ConfigurationError, match=r"it has no keys/plan, logs\. .*hushfold-server init --home"):
         Home.open(home.path)
+
+
+def test_open_names_no_more_of_what_is_missing_than_the_folders_at_the_top(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"it has no objects, keys, releases, logs, run, public\. "):
+        Home.open(tmp_path)
+    with pytest.raises(ConfigurationError, match=f"there is no folder {tmp_path}/none. "):
+        Home.open(tmp_path / "none")
+
+
+def test_a_file_is_no_folder(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    for look, path in ((Home.open, file), (Home.create, file), (Home.create, file / "home")):
+        with pytest.raises(ConfigurationError, match=f"{file}.* is a file; a folder is needed|no folder {file}/home"):
+            look(path)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a file system that takes no folders is needed")
+def test_a_folder_that_cannot_be_made_is_named():
+    with pytest.raises(ConfigurationError, match=r"no folder can be made at /proc/hushfold\. .*--home"):
+        Home.create(Path("/proc/hushfold"))
+
+
+def test_create_keeps_out_of_a_folder_that_holds_something_else(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ConfigurationError, match=r"something else than a server, such as notes\.txt"):
+        Home.create(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("present", ["", "server.toml", "lost+found", "objects"])
+def test_create_takes_an_empty_folder_one_with_settings_and_one_that_was_begun(tmp_path, present):
+    if present == "server.toml":
+        (tmp_path / present).touch()
+        (tmp_path / "chain.pem").touch()
+    elif present:
+        (tmp_path / present).mkdir()
+    assert Home.open(Home.create(tmp_path).path).path == tmp_path
+
+
+def test_a_server_may_have_other_files_beside_its_own(home):
+    (home.path / "notes.txt").touch()
+    assert Home.create(home.path) == home
+
+
+def test_a_command_names_the_folder_unless_it_is_the_default_one(monkeypatch, tmp_path):
+    home = Home(tmp_path / "my home")
+    assert home.command("up") == f"hushfold-server up --home '{tmp_path}/my home'"
+    monkeypatch.setenv(HOME_VARIABLE, str(home.path))
+    assert home.command("up") == "hushfold-server up"
 
 
 def test_the_default_folder_follows_the_environment(monkeypatch, tmp_path):
@@ -102,7 +154,7 @@ def test_urls_follow_host_port_and_tls(home):
         ("api_prot = 1", "api_prot is unknown; did you mean api_port?"),
         ("zzz = 1", "zzz is unknown; known are host, api_port,"),
         ('api_port = "80"', "api_port is '80'; a whole number is needed"),
-        ("api_port = true", "api_port is True; a whole number is needed"),
+        ("api_port = true", "api_port is true; a whole number is needed"),
         ("api_port = 70000", "api_port is 70000; it must be at most 65535"),
         ('log_level = "loud"', "log_level is 'loud'; allowed are 'debug', 'info', 'warning' or 'error'"),
         ('tls_key = "k.pem"', "tls_certificate and tls_key go together"),

@@ -79,7 +79,7 @@ def test_a_missing_field_is_named(table, field):
         ({"task": {"part": '"half"'}}, "[task] part is 'half'; allowed are 'whole' or 'adapter'"),
         ({"training": {"step": "5"}}, "[training] step is unknown; did you mean steps?"),
         ({"training": {"steps": "2.5"}}, "[training] steps is 2.5; a whole number is needed"),
-        ({"training": {"steps": "true"}}, "[training] steps is True; a whole number is needed"),
+        ({"training": {"steps": "true"}}, "[training] steps is true; a whole number is needed"),
         ({"training": {"learning_rate": '"0.1"'}}, "[training] learning_rate is '0.1'; a number is needed"),
         ({"training": {"learning_rate": "0"}}, "[training] learning_rate is 0; it must be more than 0"),
         ({"training": {"learning_rate": "inf"}}, "[training] learning_rate is inf; a finite number is needed"),
@@ -156,6 +156,15 @@ def test_broken_toml_is_told_with_its_line():
     (fault,) = faults("[task]\nname = words")
     assert fault.startswith("it is not valid TOML:")
     assert "line 2" in fault
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file():
+    assert load_task("\ufeff" + task_file()) == load_task(task_file())
+
+
+def test_what_is_nested_too_deeply_is_told():
+    (fault,) = faults("a = " + 5000 * "[")
+    assert fault == "it is not a file of tables and values: its lists are nested too deeply"
 
 
 def test_the_message_lists_every_fault():
