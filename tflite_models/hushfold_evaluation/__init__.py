@@ -1,0 +1,21 @@
+"""What suggestions are worth: every predictor on the same people's later messages, word for word.
+
+The modules, bottom up:
+
+    errors       what can go wrong, as sentences
+    texts        whose messages, in order of time, and the public texts
+    protocol     which words are targets, and what counts as a hit and as a saved keystroke
+    statistics   intervals over people, and who is significantly better or worse off
+    ngrams       counts of word triples in arrays
+    predictors   what can be measured: the interface
+    trigram      the interpolated trigram, alone and with the user's own mixed in
+    keyboards    the SDK's keyboard
+    presage      Debian's presage
+    onboard      the word prediction of Debian's on-screen keyboard
+    contenders   the list of all of them
+    measuring    people in parallel over processes
+    costs        memory, and the time of one suggestion
+    report       figures, as a table and as JSON
+    picture      figures, drawn
+    cli          `hushfold-evaluate`
+"""

@@ -1,0 +1,140 @@
+"""`hushfold-evaluate`: every predictor on the same people's later messages. Mistakes have exit status 2."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from hushfold.errors import HushfoldError
+
+from .contenders import BASE, BY_NAME, CONTENDERS, Contender, Prepared, prepare
+from .costs import Cost, cost_of
+from .errors import EvaluationError, UsageError
+from .measuring import measure_all
+from .picture import draw
+from .protocol import Score
+from .report import Report
+from .statistics import resamples
+from .texts import Person, PublicTexts, choose, read_people
+
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit statuses
+
+_WIDTH = 80
+_DATA = Path(__file__).parents[3] / "shared" / "data"
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+_out = Console(width=_WIDTH, highlight=False)
+_err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    clients: Annotated[
+        Path | None,
+        typer.Option(help='JSON lines {"user", "time", "text"}, may be gzip. Default: the SMS clients.'),
+    ] = None,
+    users: Annotated[int, typer.Option(min=0, help="People, chosen by the seed; 0 takes all.")] = 24,
+    only: Annotated[list[str] | None, typer.Option(help="Predictors to measure beside the base. Default: all.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="To measure in.")] = min(2, os.cpu_count() or 1),
+    output: Annotated[Path, typer.Option(help="Folder for report.json, report.png and what is trained.")] = Path(
+        "build/evaluation"
+    ),
+    seed: Annotated[int, typer.Option(help="Of who is chosen, and of the intervals.")] = 0,
+) -> None:
+    """Measure what suggestions are worth, on messages that nothing has learned from."""
+    data = Path(os.environ.get("HUSHFOLD_DATA") or _DATA)
+    contenders = _chosen(only)
+    path = clients or data / "text" / "sms-clients.jsonl.gz"
+    people = choose(read_people(path), users, seed)
+    public = PublicTexts.find(data)
+    output.mkdir(parents=True, exist_ok=True)
+    installed = [contender for contender in contenders if not contender.missing()]
+    prepared = prepare(installed, public, output / "trained", _out.print)
+    log = output / "libraries.log"
+    log.unlink(missing_ok=True)
+    scores = _measure(installed, people, prepared, processes, log)
+    costs = _costs(installed, people, prepared, log)
+    report = Report.of(contenders, scores, costs, resamples(len(people), seed))
+    report.write(output / "report.json", {"clients": path.name, "users": users, "seed": seed})
+    draw(report, output / "report.png", path.name.split(".")[0])
+    _show(report, output)
+
+
+def _chosen(only: list[str] | None) -> list[Contender]:
+    if unknown := [name for name in only or [] if name not in BY_NAME]:
+        raise UsageError(f"there is no predictor {unknown[0]!r}", f"Choose among {', '.join(BY_NAME)}")
+    wanted = {*only, BASE} if only else set(BY_NAME)
+    return [contender for contender in CONTENDERS if contender.name in wanted]
+
+
+def _measure(
+    contenders: list[Contender], people: list[Person], prepared: Prepared, processes: int, log: Path
+) -> dict[str, list[Score]]:
+    _out.print(f"measuring {len(contenders)} predictors on {len(people)} people")
+    with _progress() as progress:
+        bar = progress.add_task("measuring", total=len(contenders) * len(people))
+        return measure_all(contenders, people, prepared, processes, log, lambda _: progress.advance(bar))
+
+
+def _costs(contenders: list[Contender], people: list[Person], prepared: Prepared, log: Path) -> dict[str, Cost]:
+    """One after the other, on the person who writes most."""
+    person = max(people, key=lambda person: len("".join((*person.learned, *person.held_out))))
+    costs = {}
+    _out.print("timing each of them alone")
+    with _progress() as progress:
+        for contender in progress.track(contenders, description="timing"):
+            costs[contender.name] = cost_of(contender, person, prepared, log)
+    return costs
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description:9}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=_out,
+        transient=True,
+        disable=not _out.is_terminal,
+    )
+
+
+def _show(report: Report, output: Path) -> None:
+    quality, cost = report.notes()[:2]
+    for renderable in ("", report.figures(), "", quality, "", report.costs(), "", cost, *report.notes()[2:], ""):
+        _out.print(renderable)
+    _out.print(f"Saved: {output / 'report.json'}, {output / 'report.png'}", soft_wrap=True)
+
+
+def main() -> None:
+    """The console script."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app()
+    except UsageError as error:
+        sys.exit(_fail(error, MISUSED))
+    except (EvaluationError, HushfoldError) as error:
+        sys.exit(_fail(error, FAILED))
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(error: Exception, status: int) -> int:
+    _err.print("Error:", style="bold red", end=" ")
+    _err.print(str(error))
+    return status
+
+
+if __name__ == "__main__":
+    main()
