@@ -108,6 +108,8 @@ class Device:
             raise
 
     def __enter__(self) -> Self:
+        """The device itself. Raises StoreError once it is closed."""
+        self.store.require_open()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -78,6 +78,7 @@ class Store:
         self.max_messages = max_messages
         self._lock = threading.RLock()
         self._depth = 0  # of nested transactions
+        self._closed = False
         with self._reported(opening=True):
             self._connection = _connect(self.path, key)
         try:
@@ -95,7 +96,13 @@ class Store:
     def close(self) -> None:
         """Let go of the file. Further calls raise StoreError; closing again does nothing."""
         with self._lock:
+            self._closed = True
             self._connection.close()
+
+    def require_open(self) -> None:
+        """Raises StoreError once the store is closed."""
+        if self._closed:
+            raise StoreError(f"the device is closed, and with it {self.path}", "Open a new Device")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -123,6 +130,7 @@ class Store:
     def execute(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows. For the SDK's own modules; the tables are in `schema`."""
         with self._lock, self._reported():
+            self.require_open()
             return cast(list[tuple[Any, ...]], self._connection.execute(statement, values).fetchall())
 
     # Messages

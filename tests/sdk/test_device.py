@@ -190,6 +190,13 @@ def test_closed_it_still_suggests_but_keeps_nothing(build):
     device = build()
     device.close()
     assert device.keyboard.suggest("we are ")
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreError, match=r"the device is closed.*Open a new Device"):
         device.keyboard.learn("see you at the park")
     device.close()
+
+
+def test_a_closed_device_is_not_entered_again(build):
+    with build() as device:
+        pass
+    with pytest.raises(StoreError, match=r"the device is closed.*Open a new Device"), device:
+        pass

@@ -228,7 +228,7 @@ def test_a_folder_that_cannot_be_used_is_reported(tmp_path):
 def test_a_closed_store_says_so(store):
     store.close()
     store.close()
-    with pytest.raises(StoreError, match="closed"):
+    with pytest.raises(StoreError, match=r"the device is closed.*Open a new Device"):
         store.messages()
 
 
