@@ -41,17 +41,24 @@ class Service:
 
     @classmethod
     def from_json(cls, content: bytes | str) -> Self:
-        """The server's `public/app.json`. Raises ValueError if it is none."""
+        """The server's `public/app.json`. Raises ServiceError if it is none, or names addresses that cannot be used."""
         try:
             document = json.loads(content)
+        except (ValueError, RecursionError):  # the latter for JSON that is nested too deep
+            raise _not_an_app_json("it is not JSON") from None
+        try:
             return cls(
                 service_url=str(document["service_url"]).rstrip("/"),
                 authority_url=str(document["authority_url"]).rstrip("/"),
                 authority_key=bytes.fromhex(document["authority_key"]),
                 root=json.dumps(document["root"]).encode(),
             )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"this is not an app.json of a Hushfold server: {error!r}") from None
+        except KeyError as error:
+            raise _not_an_app_json(f"it has no {error}") from None
+        except TypeError:
+            raise _not_an_app_json("it is not an object with the fields of one") from None
+        except ValueError as error:
+            raise _not_an_app_json(str(error)) from None
 
     @property
     def metadata_url(self) -> str:
@@ -113,6 +120,13 @@ class Client:
             return decode_any(answer, *expected)
         except WireError as error:
             raise RemoteProtocolError(f"{self._url} answered with something else than a message: {error}") from error
+
+
+def _not_an_app_json(why: str) -> ServiceError:
+    return ServiceError(
+        f"this is not the app.json of a Hushfold server: {why}",
+        "Ship public/app.json as `hushfold-server up` writes it",
+    )
 
 
 def _problem(status: int, content: bytes) -> ServiceError:

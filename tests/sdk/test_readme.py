@@ -45,3 +45,16 @@ def test_the_readme_names_nothing_but_the_public_surface():
     assert not re.search(r"hushfold\w*\.\w+ import|import hushfold", README.read_text())
     in_text = {name.split("(")[0] for name in re.findall(r"`([A-Z][A-Za-z]+(?:\(.*?\))?)`", README.read_text())}
     assert in_text <= set(hushfold.__all__)
+
+
+def test_what_the_readme_installs_is_in_the_checkout():
+    """And nothing from an index, where there is none to be found."""
+    installed = re.findall(r"pip install '?([^'\s\[]+)", README.read_text())
+    assert installed
+    for target in installed:
+        assert (README.parents[1] / target / "pyproject.toml").is_file()
+
+
+def test_the_readme_says_where_app_json_comes_from_before_it_is_read():
+    before, _, _ = README.read_text().partition('Path("app.json")')
+    assert re.search(r"`hushfold-server up .*?` writes `\S*public/app\.json`", before)

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from live_server import free_port
 
-from hushfold.errors import RemoteProtocolError, RemoteRefused, Unreachable
+from hushfold.errors import RemoteProtocolError, RemoteRefused, ServiceError, Unreachable
 from hushfold.service import MAX_ANSWER, MEDIA_TYPE, Client, Service
 from hushfold_protocol.messages import ComeBack, Wait
 
@@ -48,14 +48,33 @@ def test_addresses_that_may_be_used(url):
     ],
 )
 def test_what_no_app_should_embed(change, said):
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ServiceError, match=said):
         Service.from_json(json.dumps({**APP, **change}))
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", "null", json.dumps({**APP, "authority_key": None})])
-def test_what_is_no_app_json(content):
-    with pytest.raises(ValueError):  # json's own words, or ours
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "it is not JSON"),
+        (b"\xff", "it is not JSON"),
+        ("<html>", "it is not JSON"),
+        ("[" * 100_000, "it is not JSON"),
+        (b"{}", "it has no 'service_url'"),
+        ("[]", "not an object"),
+        ("null", "not an object"),
+        (json.dumps({**APP, "authority_key": None}), "not an object with the fields"),
+    ],
+)
+def test_what_is_no_app_json(content, said):
+    with pytest.raises(ServiceError, match=f"not the app.json of a Hushfold server: .*{said}.*hushfold-server up"):
         Service.from_json(content)
+
+
+def test_a_service_made_by_hand_is_checked_too():
+    with pytest.raises(ValueError, match="in the open"):
+        Service("http://api.example", "https://authority.example", bytes(32), b"{}")
+    with pytest.raises(ValueError, match="31 bytes"):
+        Service("https://api.example", "https://authority.example", bytes(31), b"{}")
 
 
 # ------------------------------------------------------------------ messages
