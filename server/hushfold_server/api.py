@@ -40,6 +40,7 @@ from . import keys, web
 from .database import Database
 from .durable import lock
 from .errors import NotFound, StateError
+from .instance import open_database
 from .objects import ObjectStore
 from .privacy_ledger import PrivacyLedger
 from .rounds import WAIT_MS, Rounds
@@ -60,7 +61,7 @@ def create_app(home: Home, now: Callable[[], float] = time.time, ledger: Privacy
     The home is this application's until it has shut down. Raises StateError if another one has it.
     """
     held = _hold(home)
-    database = Database(home.database)
+    database = open_database(home)
     objects = ObjectStore(home.objects)
     authority_key = keys.public_key(home, "authority")
     rounds = Rounds(database, ledger or PrivacyLedger(database), authority_key, now)

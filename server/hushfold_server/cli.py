@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -20,9 +19,10 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.exc import DatabaseError
 
-from . import keys, operations, overview
+from . import keys, listing, operations, overview
 from .database import Database
 from .errors import ConfigurationError, ServerError
+from .instance import open_database, running_server, single_instance
 from .launcher import end_with
 from .overview import ReleaseOverview, TaskOverview
 from .process import REFUSED, stop_on_signals
@@ -37,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Run and operate a Hushfold server.",
 )
-task = typer.Typer(no_args_is_help=True, help="What is learned: create, list, pause and resume tasks.")
+task = typer.Typer(no_args_is_help=True, help="What is learned: create, list, pause, resume and finish tasks.")
 release = typer.Typer(no_args_is_help=True, help="What devices get: list releases, widen a rollout, go back.")
 app.add_typer(task, name="task")
 app.add_typer(release, name="release")
@@ -61,7 +61,7 @@ _err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, width
 def init(home: HomeOption = None) -> None:
     """Make the server's folder and its keys; what is there is left as it is."""
     folder = _create(home)
-    _say(f"{folder.path} is ready. Start the server with `hushfold-server up`.")
+    _say(f"{folder.path} is ready. Start the server with `{folder.command('up')}`.")
 
 
 @app.command()
@@ -75,24 +75,24 @@ def up(
     ] = None,
 ) -> None:
     """Run the server until Ctrl-C; the folder is set up on the first start."""
-    # These import the web server, which no other command needs.
-    from .supervisor import Supervisor, server_children, single_instance
+    from .supervisor import Supervisor, server_children
 
     stop = stop_on_signals()
     if parent is not None:
         end_with(parent, signal.SIGTERM)
-    folder = Home.create(home or Home.default().path)
     with ExitStack() as stack:
-        killed = stack.enter_context(single_instance(folder))
-        if killed:
-            _say("The last server here was killed; this one goes on where it was.")
-        _create(folder.path)
-        settings = Settings.load(folder).with_ports(port, authority_port)
-        patience = BIND_AGAIN_FOR if killed else 0.0
-        api = stack.enter_context(closing(_listen(settings.host, settings.api_port, "device API", patience)))
-        authority = stack.enter_context(
-            closing(_listen(settings.host, settings.authority_port, "enrolment authority", patience))
-        )
+        with _before_the_start():
+            folder = Home.create(home or Home.default().path)
+            killed = stack.enter_context(single_instance(folder))
+            if killed:
+                _say("The last server here was killed; this one goes on where it was.")
+            _create(folder.path)
+            settings = Settings.load(folder).with_ports(port, authority_port)
+            patience = BIND_AGAIN_FOR if killed else 0.0
+            api = stack.enter_context(closing(_listen(settings.host, settings.api_port, "device API", patience)))
+            authority = stack.enter_context(
+                closing(_listen(settings.host, settings.authority_port, "enrolment authority", patience))
+            )
         settings = settings.with_ports(api.getsockname()[1], authority.getsockname()[1])
         children = server_children(folder, api, authority, models)
         supervisor = Supervisor(folder, children, tell=_say, wait=stop.wait)
@@ -103,14 +103,19 @@ def up(
 
 @app.command()
 def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Show tasks, their rounds and privacy, and releases."""
-    with _database(home) as database:
+    """Show whether the server runs, tasks with their rounds and privacy, and releases."""
+    with _home(home) as (folder, database):
         tasks, releases = overview.list_tasks(database), overview.list_releases(database)
+    process = running_server(folder)
     if as_json:
-        _print_json({"tasks": _plain(tasks), "releases": _plain(releases)})
+        _print_json({"process": process, "tasks": _plain(tasks), "releases": _plain(releases)})
+        return
+    if process is None:
+        _say(f"The server is not running. Start it with `{folder.command('up')}`.")
     else:
-        _print_tasks(tasks)
-        _print_releases(releases)
+        _say(f"The server runs, process {process}.")
+    _print_tasks(folder, tasks)
+    _print_releases(folder, releases)
 
 
 @task.command("create")
@@ -121,30 +126,34 @@ def create_task(
 ) -> None:
     """Launch the task that FILE describes."""
     try:
-        text = file.read_text()
+        text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigurationError(f"the task file {file} cannot be read: {reason}") from None
-    with _database(home) as database:
-        spec = operations.launch_task(database, text, models or shipped_models(), time.time())
-    _say(f"Task {spec.name} is launched for the devices of {spec.task.population}.")
+    with _home(home) as (folder, database):
+        terms = operations.launch_task(database, text, models or shipped_models(), time.time())
+    for warning in terms.warnings:
+        _err.print("Warning:", style="bold yellow", end=" ")
+        _err.print(warning)
+    _say(f"Task {terms.spec.name} is launched for the devices of {terms.spec.task.population}: {terms}.")
+    _say_what_waits(folder, "its rounds open")
 
 
 @task.command("list")
 def list_tasks(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show every task."""
-    with _database(home) as database:
+    with _home(home) as (folder, database):
         tasks = overview.list_tasks(database)
     if as_json:
         _print_json(_plain(tasks))
     else:
-        _print_tasks(tasks)
+        _print_tasks(folder, tasks)
 
 
 @task.command("pause")
 def pause_task(name: str, home: HomeOption = None) -> None:
     """Open no more rounds of a task; a round that is under way ends as it would have."""
-    with _database(home) as database:
+    with _home(home) as (_, database):
         operations.pause_task(database, name)
     _say(f"Task {name} is paused.")
 
@@ -152,36 +161,48 @@ def pause_task(name: str, home: HomeOption = None) -> None:
 @task.command("resume")
 def resume_task(name: str, home: HomeOption = None) -> None:
     """Open rounds of a paused task again."""
-    with _database(home) as database:
+    with _home(home) as (folder, database):
         operations.resume_task(database, name)
     _say(f"Task {name} is active.")
+    _say_what_waits(folder, "its rounds open")
+
+
+@task.command("finish")
+def finish_task(name: str, home: HomeOption = None) -> None:
+    """End a task before its last round; what it has learned is released."""
+    with _home(home) as (folder, database):
+        operations.finish_task(database, name)
+    _say(f"Task {name} opens no more rounds. Once the one under way has ended, what it learned becomes a release.")
+    _say_what_waits(folder, "it is finished")
 
 
 @release.command("list")
 def list_releases(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show every release, newest first."""
-    with _database(home) as database:
+    with _home(home) as (folder, database):
         releases = overview.list_releases(database)
     if as_json:
         _print_json(_plain(releases))
     else:
-        _print_releases(releases)
+        _print_releases(folder, releases)
 
 
 @release.command("rollout")
 def rollout(number: int, percent: Annotated[int, typer.Argument(min=0, max=100)], home: HomeOption = None) -> None:
     """Offer a release to PERCENT of the devices."""
-    with _database(home) as database:
+    with _home(home) as (folder, database):
         operations.set_rollout(database, number, percent)
     _say(f"Release {number} goes to {percent} % of the devices.")
+    _say_what_waits(folder, "devices are told")
 
 
 @release.command("rollback")
 def rollback(number: int, home: HomeOption = None) -> None:
     """Offer the weights of release NUMBER again, and withdraw what came after it."""
-    with _database(home) as database:
+    with _home(home) as (folder, database):
         new = operations.roll_back(database, number, time.time())
     _say(f"The weights of release {number} go out again as release {new}.")
+    _say_what_waits(folder, "it is published")
 
 
 def main() -> None:
@@ -208,6 +229,12 @@ def _say(text: str) -> None:
     _out.print(text)
 
 
+def _say_what_waits(folder: Home, what: str) -> None:
+    """Tells that an operation is in the database and no more, where no server acts on it."""
+    if running_server(folder) is None:
+        _say(f"The server is not running; {what} once it is. Start it with `{folder.command('up')}`.")
+
+
 def _print_json(document: object) -> None:
     _out.print(json.dumps(document, indent=2))
 
@@ -217,20 +244,30 @@ def _plain(rows: list[TaskOverview] | list[ReleaseOverview]) -> list[dict[str, o
 
 
 @contextmanager
-def _database(home: Path | None) -> Iterator[Database]:
-    with closing(Database(Home.open(home or Home.default().path).database)) as database:
-        yield database
+def _home(path: Path | None) -> Iterator[tuple[Home, Database]]:
+    folder = Home.open(path or Home.default().path)
+    with closing(open_database(folder)) as database:
+        yield folder, database
+
+
+@contextmanager
+def _before_the_start() -> Iterator[None]:
+    """Whatever is at fault, what it means is that no server runs."""
+    try:
+        yield
+    except ServerError as error:
+        raise ConfigurationError(f"the server does not start: {error.message}", error.advice) from None
 
 
 def _create(home: Path | None) -> Home:
     folder = Home.create(home or Home.default().path)
     keys.create_missing(folder)
-    Database(folder.database).close()  # makes the tables before four processes want them
+    open_database(folder).close()  # makes the tables before four processes want them
     return folder
 
 
 def _listen(host: str, port: int, what: str, patience: float) -> socket.socket:
-    from .serving import listen
+    from .serving import listen  # imports the web server, which no other command needs
 
     deadline = time.monotonic() + patience
     while True:
@@ -252,46 +289,22 @@ def _welcome(home: Home, settings: Settings) -> None:
     _out.print(table)
 
 
-def _print_tasks(tasks: list[TaskOverview]) -> None:
+def _print_tasks(folder: Home, tasks: list[TaskOverview]) -> None:
     if not tasks:
-        _say("There are no tasks. Launch one with `hushfold-server task create FILE`.")
+        _say(f"There are no tasks. Launch one with `{folder.command('task create FILE')}`.")
         return
-    table = Table("task", "population", "status", "rounds", "newest round", "epsilon spent", box=None, pad_edge=False)
-    for row in tasks:
-        newest = "none yet"
-        if row.round:
-            newest = f"{row.round.number} {row.round.phase}"
-            newest += f" ({row.round.reason})" if row.round.reason else f", {row.round.joined} joined"
-        table.add_row(
-            row.name,
-            row.population,
-            f"{row.status} ({row.reason})" if row.reason else row.status,
-            f"{row.rounds_done} of {row.rounds_planned}",
-            newest,
-            f"{row.epsilon:.3g} of {row.budget_epsilon:g} (delta {row.delta:g})",
-        )
-    _out.print(table)
-    for row in tasks:
-        if row.extrapolation:
-            _say(f"{row.name}: {row.extrapolation}")
+    _out.print(listing.task_table(tasks))
+    for note in listing.task_notes(tasks):
+        _say(note)
 
 
-def _print_releases(releases: list[ReleaseOverview]) -> None:
+def _print_releases(folder: Home, releases: list[ReleaseOverview]) -> None:
     if not releases:
-        _say("There are no releases. The first one is the base model, on the first `hushfold-server up`.")
+        _say(f"There are no releases. The first one is the base model, on the first `{folder.command('up')}`.")
         return
-    table = Table("release", "model", "version", "status", "rollout", "from", "published", box=None, pad_edge=False)
-    for row in releases:
-        table.add_row(
-            str(row.number),
-            row.model,
-            row.version,
-            f"{row.status} ({row.reason})" if row.reason else row.status,
-            f"{row.rollout_percent} %",
-            row.task or "base model",
-            "" if row.published_at is None else f"{datetime.fromtimestamp(row.published_at, UTC):%Y-%m-%d %H:%M} UTC",
-        )
-    _out.print(table)
+    _out.print(listing.release_table(releases))
+    for note in listing.release_notes(releases):
+        _say(note)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ from sqlalchemy.exc import DatabaseError
 
 from .errors import ConfigurationError, NotFound, SchemaMismatch, StateError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_TIMEOUT = 30.0  # seconds that a writer waits for another process's transaction
 
 
@@ -92,8 +92,13 @@ LIVE_PHASES = frozenset(phase for phase, following in TRANSITIONS.items() if Pha
 class TaskStatus(StrEnum):
     ACTIVE = "active"  # opens rounds
     PAUSED = "paused"  # by an operator; may become active again
-    FINISHED = "finished"  # did what it was launched for
+    FINISHING = "finishing"  # an operator ends it: opens no round, and is finished when the last one has ended
+    FINISHED = "finished"  # offered what it learned, or was ended before it learned anything
     HALTED = "halted"  # stopped by the server itself, see `reason`: a spent budget, a regression
+
+
+UNDER_WAY = (TaskStatus.ACTIVE, TaskStatus.PAUSED, TaskStatus.FINISHING)
+"""The statuses in which a round that was opened goes on to its end, and is learned from."""
 
 
 class ReleaseStatus(StrEnum):

@@ -1,10 +1,14 @@
 """The learner process: opens rounds, and turns their sums into the next state and the next release.
 
-For each active task, on every turn:
+On every turn, for each task that is active, paused or being finished:
 
-1. a round that is `summed` becomes the next state (`learned`), in one transaction with its sum's deletion;
-2. after the last round that the task asked for, its model becomes a candidate release and the task is finished;
-3. a task that has no round in progress, and whose interval has passed, opens one, unless its budget forbids it.
+1. a round that is `summed` becomes the next state (`learned`), in one transaction with its sum's deletion.
+
+That is all for a paused task. For the others:
+
+2. after the last round that the task asked for, or that its operator waits for, its model becomes a candidate release
+   and the task is finished;
+3. an active task that has no round in progress, and whose interval has passed, opens one, unless its budget forbids it.
 
 Nothing is kept in memory that the database does not say: the process can be killed anywhere and started again. It
 listens to nothing. It alone uses the plan key, and it alone imports `learning` and with it TensorFlow Federated.
@@ -34,8 +38,10 @@ from hushfold_protocol.plan import ModelReference
 from hushfold_protocol.signing import sign_plan
 
 from . import keys
+from .candidates import offer_learned
 from .database import (
     LIVE_PHASES,
+    UNDER_WAY,
     Database,
     Phase,
     ReleaseStatus,
@@ -48,8 +54,9 @@ from .database import (
     tasks,
 )
 from .errors import BudgetSpent, ConfigurationError, NotFound, ServerError
+from .instance import open_database
 from .learning.federated_averaging import Adam, ServerOptimizer, Sgd
-from .learning.task import Learning, LearningState
+from .learning.task import Learning, LearningDiverged, LearningState
 from .objects import ObjectStore
 from .planning import encoding_for, make_plan
 from .privacy_ledger import PrivacyLedger
@@ -81,41 +88,61 @@ class Learner:
             self.turn()
 
     def turn(self) -> None:
-        """One step of every active task. A task that cannot go on is halted with the reason; the others do."""
+        """One step of every task under way. One that cannot go on is halted with the reason; the others do."""
         with self._database.read() as connection:
-            active = connection.execute(
-                select(tasks).where(tasks.c.status == TaskStatus.ACTIVE).order_by(tasks.c.created_at)
+            under_way = connection.execute(
+                select(tasks).where(tasks.c.status.in_(UNDER_WAY)).order_by(tasks.c.created_at)
             ).all()
-        for row in active:
+        for row in under_way:
             try:
                 self._step(row)
             except (OperationalError, OSError, MemoryError):
                 raise  # the database, the disk or the machine: no task's fault, and to halt one is for good
             except Exception as error:
                 log.error("task_halted", task=row.name, reason=describe(error))
-                self._end(row.name, TaskStatus.HALTED, reason_of(error))
+                self._end(row, TaskStatus.HALTED, reason_of(error))
 
     def _step(self, row: Row[Any]) -> None:
         with self._database.read() as connection:
             last = connection.execute(
                 select(rounds).where(rounds.c.task == row.name).order_by(rounds.c.number.desc()).limit(1)
             ).one_or_none()
-            if row.base_release is None and self._base_release(row) is None:
-                return  # the publisher has not offered the base yet
+            states_of_task = select(func.max(states.c.number)).where(states.c.task == row.name)
+            rounds_done = connection.scalar(states_of_task) or 0
         if last is not None and last.phase in LIVE_PHASES:
             return
-        task = self._learnings.get(row.name) or self._open_task(row)
-        self._learnings[row.name] = task
         if last is not None and last.phase is Phase.SUMMED:
-            self._learn(task, last)
+            try:
+                self._learn(self._task(row), last)
+            except LearningDiverged:
+                if row.status is not TaskStatus.FINISHING:
+                    raise
+                log.warning("sum_left_out", task=row.name, number=last.number)  # the state before it is still good
+            else:
+                return
+        if row.status is TaskStatus.PAUSED:
             return
+        if row.status is TaskStatus.FINISHING:
+            if rounds_done:
+                self._release(self._task(row), "ended by an operator before its last round")
+            else:
+                self._end(row, TaskStatus.FINISHED, "ended by an operator before it learned anything")
+            return
+        if row.base_release is None and self._base_release(row) is None:
+            return  # the publisher has not offered the base yet
+        task = self._task(row)
         if task.rounds_done >= task.spec.schedule.rounds:
-            self._release(task)
+            self._release(task, "its rounds are done")
             return
         if last is None or self._now() >= last.updated_at + task.spec.schedule.interval_seconds:
-            self._open_round(task, 1 if last is None else last.number + 1)
+            self._open_round(row, task, 1 if last is None else last.number + 1)
 
     # -------------------------------------------------------------- a task
+
+    def _task(self, row: Row[Any]) -> _Task:
+        if row.name not in self._learnings:
+            self._learnings[row.name] = self._open_task(row)
+        return self._learnings[row.name]
 
     def _open_task(self, row: Row[Any]) -> _Task:
         """Builds the task's learning, which takes seconds, and stores its first state if it has none."""
@@ -164,18 +191,19 @@ class Learner:
         with self._database.read() as connection:
             return connection.execute(chosen.order_by(releases.c.number.desc()).limit(1)).one_or_none()
 
-    def _end(self, name: str, status: TaskStatus, reason: str) -> None:
+    def _end(self, row: Row[Any], status: TaskStatus, reason: str) -> None:
+        """Ends a task, unless its operator has given it another status since `row` was read."""
         with self._database.begin() as connection:
             connection.execute(
                 update(tasks)
-                .where(tasks.c.name == name, tasks.c.status == TaskStatus.ACTIVE)
+                .where(tasks.c.name == row.name, tasks.c.status == row.status)
                 .values(status=status, reason=reason)
             )
-        self._learnings.pop(name, None)
+        self._learnings.pop(row.name, None)
 
     # -------------------------------------------------------------- a round
 
-    def _open_round(self, task: _Task, number: int) -> None:
+    def _open_round(self, row: Row[Any], task: _Task, number: int) -> None:
         start = task.learning.prepare(task.state)
         part_values = start.part_values.astype("<f4").tobytes()
         now = self._now()
@@ -203,11 +231,11 @@ class Learner:
             if task.rounds_done:  # what was learned within the budget is kept
                 self._release(task, str(error))
             else:
-                self._end(task.spec.name, TaskStatus.HALTED, str(error))
+                self._end(row, TaskStatus.HALTED, str(error))
             return
         self._objects.put(part_values)
         with self._database.begin() as connection:
-            if not _goes_on(connection, task):
+            if _status(connection, task) is not TaskStatus.ACTIVE:
                 return
             connection.execute(
                 insert(rounds).values(
@@ -247,39 +275,27 @@ class Learner:
         task.state, task.rounds_done = state, number
         log.info("round_learned", task=task.spec.name, number=row.number)
 
-    def _release(self, task: _Task, reason: str = "") -> None:
-        """Offers what the task has learned, and finishes it."""
+    def _release(self, task: _Task, reason: str) -> None:
+        """Offers what the task has learned, and finishes it. `reason` says why now."""
         vector = task.base.copy()
         part = task.manifest.parts[task.spec.task.part]
         vector[part.start : part.stop] = task.learning.part_values(task.state)
         sha256 = self._objects.put(vector.astype("<f4").tobytes())
         now = self._now()
         with self._database.begin() as connection:
-            if not _goes_on(connection, task):
+            if _status(connection, task) not in (TaskStatus.ACTIVE, TaskStatus.FINISHING):
                 return
-            versions = set(connection.scalars(select(releases.c.version).where(releases.c.model == task.manifest.name)))
-            survivors = connection.scalar(
-                select(func.sum(rounds.c.survivors)).where(
-                    rounds.c.task == task.spec.name, rounds.c.phase.in_((Phase.LEARNED, Phase.RELEASED))
-                )
+            offer_learned(
+                connection,
+                task=task.spec.name,
+                state=task.rounds_done,
+                model=task.manifest.name,
+                base_version=task.release.version,
+                weights_sha256=sha256,
+                now=now,
             )
-            connection.execute(
-                insert(releases).values(
-                    model=task.manifest.name,
-                    version=_next_version(task.release.version, versions),
-                    task=task.spec.name,
-                    state=task.rounds_done,
-                    weights_sha256=sha256,
-                    status=ReleaseStatus.CANDIDATE,
-                    custom={"metrics": {"rounds": task.rounds_done, "contributions": int(survivors or 0)}},
-                    created_at=now,
-                )
-            )
-            connection.execute(
-                update(tasks)
-                .where(tasks.c.name == task.spec.name)
-                .values(status=TaskStatus.FINISHED, reason=reason or "its rounds are done")
-            )
+            finished = {"status": TaskStatus.FINISHED, "reason": reason}
+            connection.execute(update(tasks).where(tasks.c.name == task.spec.name).values(finished))
         self._learnings.pop(task.spec.name, None)
         log.info("release_offered", task=task.spec.name, rounds=task.rounds_done)
 
@@ -306,27 +322,16 @@ def _config(manifest: ModelManifest) -> NextWordConfig:
         ) from error
 
 
-def _goes_on(connection: Connection, task: _Task) -> bool:
-    """Whether the task is still active, and stays so until the end of this transaction: what took long to make is
-    not written for one that was paused meanwhile."""
-    row = select(tasks.c.status).where(tasks.c.name == task.spec.name).with_for_update()
-    return connection.scalar(row) is TaskStatus.ACTIVE
+def _status(connection: Connection, task: _Task) -> TaskStatus | None:
+    """The task's status, which stays so until the end of this transaction: what took long to make is not written for
+    one that was paused meanwhile."""
+    return connection.scalar(select(tasks.c.status).where(tasks.c.name == task.spec.name).with_for_update())
 
 
 def _optimizer(spec: TaskSpec) -> ServerOptimizer:
     if spec.server.optimizer == "adam":
         return Adam(learning_rate=spec.server.learning_rate)
     return Sgd(learning_rate=spec.server.learning_rate, momentum=spec.server.momentum)
-
-
-def _next_version(base: str, taken: set[str]) -> str:
-    """The base's version with the next free middle number: 1.4.2 -> 1.5.0."""
-    major, middle = (int(number) for number in [*base.split("-")[0].split("."), "0"][:2])
-    while True:
-        middle += 1
-        version = f"{major}.{middle}.0"
-        if version not in taken:
-            return version
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -339,7 +344,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with refusing():
         home = Home.open(options.home)
         start_logging(home, "learner", Settings.load(home).log_level)
-        with closing(Database(home.database)) as database:
+        with closing(open_database(home)) as database:
             Learner(home, database, options.models or shipped_models(), time.time).run(stop.wait)
 
 

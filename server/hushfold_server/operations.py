@@ -1,36 +1,42 @@
-"""What an operator does to a server: launches and pauses tasks, widens and takes back releases.
+"""What an operator does to a server: launches, pauses and ends tasks, widens and takes back releases.
 
 All of it goes through the database. The processes act on it: the learner on tasks, the publisher on releases.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from hushfold_format import ModelManifest
+
 from .database import Database, ReleaseStatus, TaskStatus, releases, tasks, withdraw
 from .errors import NotFound, StateError
-from .planning import encoding_for, extrapolated_epsilon
+from .planning import extrapolated_epsilon
 from .shipped_models import ShippedModels
 from .tasks import TaskSpec, load_task
+from .terms import Terms, terms_of
 
 MAX_VERSION_BYTES = 32  # of a plan's and a check-in's field
 
 
-def launch_task(database: Database, text: str, models: Path, now: float) -> TaskSpec:
-    """Makes a task from a task file's `text`. `models` is the folder of shipped models.
+def launch_task(database: Database, text: str, models: Path, now: float) -> Terms:
+    """Makes a task from a task file's `text`, and gives what its terms come to.
 
-    Raises TaskFileError for faults, also for privacy that cannot be had with this model; StateError if the name is
-    taken; NotFound for a model that is not installed.
+    `models` is the folder of shipped models. Raises TaskFileError for faults, also for privacy that cannot be had with
+    this model and for a budget that pays for no round; StateError if the name is taken; NotFound for a model that is
+    not installed.
     """
     spec = load_task(text)
-    dimension = _dimension(ShippedModels(models), spec)
-    encoding_for(spec, dimension)  # raises if the noise does not fit
+    manifest = _manifest(ShippedModels(models), spec)
+    terms = terms_of(spec, manifest)
     cohort = spec.report.extrapolate_to
     if cohort is not None:  # the fewer survive, the more noise the larger cohort would need
+        dimension = manifest.parts[spec.task.part].size
         extrapolated_epsilon(spec, dimension, survivors=spec.cohort.floor, cohort=cohort, rounds=spec.schedule.rounds)
     try:
         with database.begin() as connection:
@@ -47,17 +53,24 @@ def launch_task(database: Database, text: str, models: Path, now: float) -> Task
         raise StateError(
             f"there is a task {spec.name!r} already", "Give the new one another name; a task's terms do not change"
         ) from None
-    return spec
+    return terms
 
 
 def pause_task(database: Database, name: str) -> None:
     """Opens no more rounds; one that is under way goes on to its end. Raises NotFound or StateError."""
-    _switch(database, name, TaskStatus.ACTIVE, TaskStatus.PAUSED, "paused by an operator")
+    _switch(database, name, (TaskStatus.ACTIVE,), TaskStatus.PAUSED, "paused by an operator")
 
 
 def resume_task(database: Database, name: str) -> None:
     """Opens rounds again. Raises NotFound or StateError."""
-    _switch(database, name, TaskStatus.PAUSED, TaskStatus.ACTIVE, "")
+    _switch(database, name, (TaskStatus.PAUSED,), TaskStatus.ACTIVE, "")
+
+
+def finish_task(database: Database, name: str) -> None:
+    """Ends a task before its last round: the learner learns from the round under way, if there is one, and offers the
+    model if any round was learned. Raises NotFound or StateError."""
+    unfinished = (TaskStatus.ACTIVE, TaskStatus.PAUSED, TaskStatus.HALTED)
+    _switch(database, name, unfinished, TaskStatus.FINISHING, "an operator ends it")
 
 
 def set_rollout(database: Database, number: int, percent: int) -> None:
@@ -82,7 +95,7 @@ def roll_back(database: Database, number: int, now: float) -> int:
     """Offers the weights of release `number` again, to all devices, and withdraws everything after it.
 
     Gives the number of the new release: devices never go back to a lower one. Raises NotFound, and StateError for a
-    release that is the newest already.
+    release that is the newest already, or whose weights the newest one has.
     """
     with database.begin() as connection:
         row = _release(connection, number)
@@ -90,11 +103,16 @@ def roll_back(database: Database, number: int, now: float) -> int:
         offered = releases.c.status != ReleaseStatus.WITHDRAWN
         if row.status is ReleaseStatus.CANDIDATE:
             raise StateError(f"release {number} is not published yet", "Wait for it, or name an older one")
-        newer = connection.scalar(select(func.count()).select_from(releases).where(later, offered))
+        newer = connection.execute(select(releases).where(later, offered).order_by(releases.c.number)).all()
         if row.status is ReleaseStatus.PUBLISHED and not newer:
             raise StateError(f"release {number} is the newest of {row.model} already", "Name an older one")
-        for superseded in list(connection.scalars(select(releases.c.number).where(later, offered))):
-            withdraw(connection, superseded, f"rolled back to release {number}")
+        if newer and newer[-1].custom.get("returns_to") == row.custom.get("returns_to", number):
+            raise StateError(
+                f"release {newer[-1].number}, the newest of {row.model}, has the weights of release {number} already",
+                f"Run `release rollout {newer[-1].number} PERCENT` to change how many devices get it",
+            )
+        for superseded in newer:
+            withdraw(connection, superseded.number, f"rolled back to release {number}")
         new = int(connection.scalar(select(func.max(releases.c.number))) or 0) + 1
         custom = {key: value for key, value in row.custom.items() if key not in ("rollout_percent", "reason")}
         connection.execute(
@@ -113,20 +131,20 @@ def roll_back(database: Database, number: int, now: float) -> int:
     return new
 
 
-def _switch(database: Database, name: str, before: TaskStatus, after: TaskStatus, reason: str) -> None:
+def _switch(database: Database, name: str, before: Sequence[TaskStatus], after: TaskStatus, reason: str) -> None:
     with database.begin() as connection:
         status = connection.scalar(select(tasks.c.status).where(tasks.c.name == name))
         if status is None:
-            raise NotFound(f"there is no task {name!r}", "See `hushfold-server task list`")
-        if status is not before:
-            raise StateError(f"task {name!r} is {status}; only one that is {before} can become {after}")
+            raise NotFound(f"there is no task {name!r}", "See `task list`")
+        if status not in before:
+            raise StateError(f"task {name!r} is {status}; only one that is {' or '.join(before)} can become {after}")
         connection.execute(update(tasks).where(tasks.c.name == name).values(status=after, reason=reason))
 
 
 def _release(connection: Connection, number: int) -> Row[Any]:
     row = connection.execute(select(releases).where(releases.c.number == number)).one_or_none()
     if row is None:
-        raise NotFound(f"there is no release {number}", "See `hushfold-server release list`")
+        raise NotFound(f"there is no release {number}", "See `release list`")
     return row
 
 
@@ -136,9 +154,9 @@ def _version_of_return(version: str, number: int) -> str:
     return version[: MAX_VERSION_BYTES - len(suffix)] + suffix
 
 
-def _dimension(models: ShippedModels, spec: TaskSpec) -> int:
-    """Values in the part of the model that the task trains."""
-    parts = models.manifest(spec.task.model).parts
-    if spec.task.part not in parts:
+def _manifest(models: ShippedModels, spec: TaskSpec) -> ModelManifest:
+    """That of the task's model, which has the part that the task trains."""
+    manifest = models.manifest(spec.task.model)
+    if spec.task.part not in manifest.parts:
         raise NotFound(f"model {spec.task.model!r} has no part {spec.task.part!r}")
-    return parts[spec.task.part].size
+    return manifest

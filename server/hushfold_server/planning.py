@@ -58,6 +58,11 @@ def encoding_for(spec: TaskSpec, dimension: int) -> EncodingParameters:
         raise TaskFileError([f"[privacy] cannot be met for {dimension} values: {error}"]) from None
 
 
+def noise_multiplier_of(encoding: EncodingParameters, noise_contributors: int) -> float:
+    """z of a sum in which so many devices add their noise."""
+    return math.sqrt(noise_contributors) * encoding.local_stddev / (encoding.scale * encoding.clip_norm)
+
+
 def make_plan(
     spec: TaskSpec,
     *,
@@ -139,7 +144,7 @@ def extrapolated_epsilon(spec: TaskSpec, dimension: int, *, survivors: int, coho
     if honest < 1 or cohort < survivors:
         raise ValueError(f"{survivors} survivors with {colluders} colluders do not extrapolate to {cohort}")
     here = encoding_for(spec, dimension)
-    multiplier = math.sqrt(honest) * here.local_stddev / (here.scale * here.clip_norm) * cohort / survivors
+    multiplier = noise_multiplier_of(here, honest) * cohort / survivors
     contributors = math.floor(cohort * honest / survivors)
     try:
         there = EncodingParameters.for_cohort(

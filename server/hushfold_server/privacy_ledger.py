@@ -157,9 +157,8 @@ def _within_budget(spec: TaskSpec, spent: Curves, step: str) -> float:
     epsilon, budget = _greatest_epsilon(spent, spec.privacy.delta), spec.privacy.budget_epsilon
     if not epsilon <= budget:
         raise BudgetSpent(
-            f"task {spec.name!r}: {step} would bring epsilon to {epsilon:.4g} at delta {spec.privacy.delta:g}, "
-            f"the budget is {budget:g}",
-            "Finish the task and publish what it learned; a new budget is a new promise to its devices",
+            f"{step} would bring epsilon to {epsilon:.4g} at delta {spec.privacy.delta:g}, the budget is {budget:g}",
+            "What was learned within it is published; a new budget is a new promise to devices, and a task of its own",
         )
     return epsilon
 

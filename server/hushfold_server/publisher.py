@@ -33,6 +33,7 @@ from hushfold_protocol.wire import VERSION as PROTOCOL_VERSION
 from . import keys
 from .database import Database, Phase, ReleaseStatus, move, releases, rounds, tasks, withdraw
 from .errors import ConfigurationError, Corrupt, NotFound
+from .instance import open_database
 from .objects import ObjectStore
 from .process import announce_ready, refusing, start_logging, stop_on_signals
 from .releases import ReleaseRepository, Target
@@ -279,7 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         home = Home.open(options.home)
         settings = Settings.load(home).with_ports(options.port, options.authority_port)
         start_logging(home, "publisher", settings.log_level)
-        with closing(Database(home.database)) as database:
+        with closing(open_database(home)) as database:
             Publisher(home, database, settings, options.models or shipped_models(), time.time).run(stop.wait)
 
 

@@ -40,6 +40,7 @@ from hushfold_protocol.wire import Message, decode_any
 from . import steps
 from .database import (
     LIVE_PHASES,
+    UNDER_WAY,
     Database,
     Phase,
     TaskStatus,
@@ -118,7 +119,7 @@ class Rounds:
                 .join(tasks)
                 .where(
                     tasks.c.population == population,
-                    tasks.c.status.in_((TaskStatus.ACTIVE, TaskStatus.PAUSED)),  # a pause ends no round
+                    tasks.c.status.in_(UNDER_WAY),  # a pause ends no round
                     rounds.c.phase == Phase.OPEN,
                     rounds.c.deadline > now,
                 )

@@ -18,14 +18,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import launcher
-from .durable import lock
-from .errors import ConfigurationError, StateError
+from .errors import ConfigurationError
 from .process import READY_FILE, REFUSED
 from .settings import Home
 
@@ -194,29 +192,6 @@ class Supervisor:
 
     def _ready_file(self, child: Child) -> Path:
         return self._home.run / f"{child.name}.ready"
-
-
-@contextmanager
-def single_instance(home: Home) -> Iterator[bool]:
-    """Keeps a second server away from the home; gives whether the last one was killed before it could clean up.
-
-    Raises StateError, with the other's process id, if a server runs.
-    """
-    path = home.run / "server.lock"
-    try:
-        held = lock(path)
-    except BlockingIOError:
-        raise StateError(
-            f"a server for {home.path} is running already, process {path.read_text().strip() or 'unknown'}",
-            "Stop it first, or use another --home",
-        ) from None
-    with held:
-        killed = bool(held.read())
-        held.truncate(0)
-        held.seek(0)
-        held.write(f"{os.getpid()}\n".encode())
-        yield killed
-        held.truncate(0)
 
 
 def server_children(

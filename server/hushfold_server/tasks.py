@@ -62,6 +62,7 @@ def _check_name(name: str) -> str:
 Name = Annotated[str, AfterValidator(_check_name)]
 Devices = Annotated[int, Field(ge=1, le=MAX_COHORT)]
 Positive = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, le=1_000)]  # of learning; a larger one is a slip of the pen
 
 
 def _share_of_target(factor: float) -> Any:
@@ -85,7 +86,7 @@ class TrainingTable(TomlTable):
     """[training]: what a device does before it takes part in a sum."""
 
     steps: Annotated[int, Field(ge=1, le=2_000)]  # SGD steps, the same on every device
-    learning_rate: Positive
+    learning_rate: Rate
     max_examples: Annotated[int, Field(ge=1, le=_U32)]  # messages; the newest are taken
 
 
@@ -93,7 +94,7 @@ class ServerTable(TomlTable):
     """[server]: how the mean of the updates moves the model."""
 
     optimizer: Literal["sgd", "adam"] = "sgd"
-    learning_rate: Positive = 1.0
+    learning_rate: Rate = 1.0
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of sgd
 
     @model_validator(mode="after")

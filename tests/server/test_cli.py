@@ -19,6 +19,7 @@ from test_publisher import Server
 
 from hushfold_server import cli
 from hushfold_server.database import Database, charges, rounds, states
+from hushfold_server.instance import single_instance
 from hushfold_server.settings import HOME_VARIABLE, Home
 
 
@@ -80,9 +81,14 @@ def test_init_may_be_repeated(run, home):
 
 
 def test_a_task_is_launched_listed_paused_and_resumed(run, home, models, file):
-    assert run("task", "create", file, "--models", models) == (
-        0, "Task words is launched for the devices of en.\n", "",
-    )  # fmt: skip
+    status, out, err = run("task", "create", file, "--models", models)
+    assert status == 0
+    assert out == (
+        "Task words is launched for the devices of en: noise multiplier 4; 13 to 25 devices in a sum; epsilon 1.14 a "
+        "round at most, of 6 at delta 1e-06.\n"
+        "The server is not running; its rounds open once it is. Start it with `hushfold-server up`.\n"
+    )
+    assert err == "Warning: devices with the default policy refuse this: floor of 13, at least 65 needed\n"
     (task,) = json.loads(run("task", "list", "--json")[1])
     assert (task["name"], task["status"], task["epsilon"], task["budget_epsilon"]) == ("words", "active", 0.0, 6.0)
     assert (task["rounds_done"], task["rounds_planned"], task["round"]) == (0, 10, None)
@@ -91,6 +97,9 @@ def test_a_task_is_launched_listed_paused_and_resumed(run, home, models, file):
     fails(run("task", "pause", "words"), "is paused")
     assert run("task", "resume", "words")[0] == 0
     fails(run("task", "resume", "words"), "is active")
+    assert "opens no more rounds" in run("task", "finish", "words")[1]
+    assert "words: finishing: an operator ends it" in run("task", "list")[1]
+    fails(run("task", "resume", "words"), "is finishing")
 
 
 def test_the_same_name_twice(run, home, models, file):
@@ -106,6 +115,8 @@ def test_the_same_name_twice(run, home, models, file):
         (task_file(cohort={"target": '"20"'}), "[cohort] target"),
         (task_file(privacy={"noise_multiplier": None, "target_epsilon": "0.0001"}), "cannot be met"),
         (task_file(training={"stpes": "20"}), "did you mean steps"),
+        (task_file(privacy={"budget_epsilon": "0.5"}), "pays for no round"),
+        ("a = " + 5000 * "[", "nested too deeply"),
     ],
 )
 def test_a_faulty_task_file_is_told_in_its_own_terms(run, home, models, file, text, said):
@@ -162,7 +173,31 @@ def test_status_of_an_empty_server(run, home):
     assert status == 0
     assert "no tasks" in out
     assert "no releases" in out
-    assert json.loads(run("status", "--json")[1]) == {"tasks": [], "releases": []}
+    assert json.loads(run("status", "--json")[1]) == {"process": None, "tasks": [], "releases": []}
+
+
+def test_status_says_whether_the_server_runs(run, home):
+    assert "The server is not running. Start it with `hushfold-server up`." in run("status")[1]
+    with single_instance(home):
+        assert f"The server runs, process {os.getpid()}." in run("status")[1]
+        assert json.loads(run("status", "--json")[1])["process"] == os.getpid()
+
+
+def test_advice_names_the_folder_that_the_command_named(run, tmp_path):
+    elsewhere = tmp_path / "else where"
+    assert f"`hushfold-server up --home '{elsewhere}'`" in run("init", "--home", elsewhere)[1]
+    assert f"`hushfold-server task create FILE --home '{elsewhere}'`" in run("status", "--home", elsewhere)[1]
+
+
+def test_a_lost_database_is_refused_by_every_command(run, tmp_path, models):
+    server = Server(tmp_path)
+    server.start()
+    server.database.close()
+    for file in tmp_path.glob("home/hushfold.db*"):
+        file.unlink()
+    for command in (("status",), ("init",), ("release", "list"), ("up", "--models", models)):
+        fails(run(*command), "is gone", "Restore it from a backup")
+    assert not server.home.database.exists()
 
 
 def test_status_shows_round_release_and_budget(run, home, models, file):
@@ -186,7 +221,7 @@ def test_status_shows_round_release_and_budget(run, home, models, file):
             )  # fmt: skip
     status, out, _ = run("status")
     assert status == 0
-    (line,) = (line for line in out.splitlines() if line.startswith("words"))
+    (line,) = (line for line in out.splitlines() if line.startswith("words "))
     for word in ("2 of 10", "2 masking, 19 joined", "1.25 of 6"):
         assert word in line
     (task,) = json.loads(run("status", "--json")[1])["tasks"]
@@ -197,7 +232,11 @@ def test_status_shows_round_release_and_budget(run, home, models, file):
     }  # fmt: skip
     with database.begin() as connection:
         connection.execute(update(rounds).where(rounds.c.number == 2).values(phase="aborted", reason="[too] few"))
-    assert "aborted ([too] few)" in run("status")[1]  # brackets are not taken for markup
+    out = run("status")[1]
+    assert "words: round 2 aborted: [too] few" in out  # brackets are not taken for markup
+    table = out[: out.index("words: ")]
+    assert "2 aborted" in table
+    assert all(len(line) <= 80 for line in table.splitlines()[1:])
     database.close()
 
 
@@ -206,14 +245,19 @@ def test_releases_are_listed_widened_and_rolled_back(run, tmp_path):
     server.start()
     server.learn("1.1.0", 1, rollout_percent=5)
     server.start()
-    assert run("release", "rollout", "2", "40")[1] == "Release 2 goes to 40 % of the devices.\n"
-    assert run("release", "rollback", "1")[1] == "The weights of release 1 go out again as release 3.\n"
+    waits = "The server is not running; {} once it is. Start it with `hushfold-server up`.\n"
+    out = run("release", "rollout", "2", "40")[1]
+    assert out == "Release 2 goes to 40 % of the devices.\n" + waits.format("devices are told")
+    out = run("release", "rollback", "1")[1]
+    assert out == "The weights of release 1 go out again as release 3.\n" + waits.format("it is published")
+    fails(run("release", "rollback", "1"), "release 3", "has the weights of release 1 already")
     listed = json.loads(run("release", "list", "--json")[1])
     assert [(row["number"], row["status"], row["rollout_percent"]) for row in listed] == [
         (3, "candidate", 100), (2, "withdrawn", 40), (1, "published", 100),
     ]  # fmt: skip
     out = run("release", "list")[1]
-    assert "withdrawn (rolled back to release 1)" in out
+    assert "release 2: withdrawn: rolled back to release 1" in out
+    assert all(len(line) <= 80 for line in out.splitlines())
     assert "base model" in out
     fails(run("release", "rollout", "2", "50"), "was withdrawn")
     server.database.close()
@@ -332,7 +376,13 @@ def test_up_on_a_port_in_use_says_which(run, models):
         port = taken.getsockname()[1]
         fails_up = run("up", "--port", port, "--authority-port", 0, "--models", models)
     assert fails_up[0] == 2
-    assert f"port {port} on 127.0.0.1, for the device API, is in use" in fails_up[2]
+    assert f"the server does not start: port {port} on 127.0.0.1, for the device API, is in use" in fails_up[2]
+
+
+def test_up_that_was_refused_is_no_server_that_was_killed(run, home, models):
+    home.settings_file.write_text("api_port = 'x'\n")
+    for _ in range(2):
+        fails(run("up", "--models", models), "the server does not start: ", "api_port is 'x'")
 
 
 def test_up_refuses_other_machines_without_tls(run, home, models):

@@ -22,9 +22,11 @@ from hushfold_protocol.messages import Invitation
 from hushfold_protocol.rotation import rotate
 from hushfold_protocol.signing import open_invitation
 from hushfold_server import keys
+from hushfold_server.candidates import next_version
 from hushfold_server.database import Database, Phase, ReleaseStatus, TaskStatus, releases, rounds, states, sums, tasks
+from hushfold_server.errors import ServerError, StateError
 from hushfold_server.objects import ObjectStore
-from hushfold_server.operations import pause_task, resume_task
+from hushfold_server.operations import finish_task, pause_task, resume_task
 from hushfold_server.privacy_ledger import PrivacyLedger
 from hushfold_server.settings import Home
 from hushfold_server.shipped_models import ShippedModels, shipped_models
@@ -51,6 +53,10 @@ class State:
 class Start:
     part_values: np.ndarray
     rotation_seed: tuple
+
+
+class Diverged(ServerError):
+    """In place of LearningDiverged."""
 
 
 class Averaging:
@@ -86,7 +92,9 @@ def learner_module():
     optimizers = {name: lambda **settings: settings for name in ("Adam", "Sgd", "ServerOptimizer")}
     replaced = {
         package: module(package, __path__=[]),
-        f"{package}.task": module(f"{package}.task", Learning=Averaging, LearningState=State),
+        f"{package}.task": module(
+            f"{package}.task", Learning=Averaging, LearningDiverged=Diverged, LearningState=State
+        ),
         f"{package}.federated_averaging": module(f"{package}.federated_averaging", **optimizers),
     }
     spec = importlib.util.find_spec("hushfold_server.learner")
@@ -344,6 +352,76 @@ def test_a_task_that_was_paused_meanwhile_offers_its_release_once_it_is_resumed(
     assert launched.task().status is TaskStatus.FINISHED
 
 
+def test_a_paused_task_learns_from_the_round_under_way_and_opens_no_other(launched):
+    launched.turn()
+    pause_task(launched.database, "words")
+    launched.sum_up()
+    for _ in range(3):
+        launched.turn()
+        launched.now += 60
+    assert [row.phase for row in launched.rounds()] == [Phase.LEARNED]
+    assert launched.rows(sums, sums.c.round) == []
+    assert launched.task().status is TaskStatus.PAUSED
+    resume_task(launched.database, "words")
+    launched.turn()
+    assert [(row.number, row.base_state) for row in launched.rounds()] == [(1, 0), (2, 1)]
+
+
+def learned_releases(launched):
+    return [(row.task, row.state) for row in launched.rows(releases, releases.c.number) if row.task]
+
+
+def test_a_task_that_is_ended_early_offers_what_it_learned(launched):
+    launched.whole_round()
+    launched.turn()
+    finish_task(launched.database, "words")
+    launched.turn()
+    assert launched.task().status is TaskStatus.FINISHING  # devices are in its second round
+    launched.sum_up()
+    launched.turn()
+    launched.turn()
+    assert launched.task().status is TaskStatus.FINISHED
+    assert launched.task().reason == "ended by an operator before its last round"
+    assert learned_releases(launched) == [("words", 2)]
+    launched.turn()
+    assert len(launched.rounds()) == 2
+    with pytest.raises(StateError, match="is finished; only one that is active or paused or halted"):
+        finish_task(launched.database, "words")
+
+
+@pytest.mark.parametrize("paused", [False, True])
+@pytest.mark.parametrize("base", [False, True])
+def test_a_task_that_is_ended_before_it_learned_has_no_release(server, paused, base):
+    server.launch()
+    if base:
+        server.offer()
+        server.turn()
+        server.write(update(rounds).values(phase=Phase.ABORTED))
+    if paused:
+        pause_task(server.database, "words")
+    finish_task(server.database, "words")
+    server.turn()
+    assert (server.task().status, learned_releases(server)) == (TaskStatus.FINISHED, [])
+    assert server.task().reason == "ended by an operator before it learned anything"
+
+
+def test_a_task_that_diverged_is_ended_with_what_it_had_learned_before(launched, monkeypatch):
+    launched.whole_round()
+    launched.turn()
+    launched.sum_up()
+
+    def diverge(*_):
+        raise Diverged("not finite")
+
+    monkeypatch.setattr(Averaging, "update", diverge)
+    launched.turn()
+    assert launched.task().status is TaskStatus.HALTED
+    finish_task(launched.database, "words")
+    launched.turn()
+    assert launched.task().status is TaskStatus.FINISHED
+    assert learned_releases(launched) == [("words", 1)]
+
+
 def fault(launched, monkeypatch, error):
     """Lets learning fail for the first of two tasks. Gives the first one's row after a turn."""
 
@@ -450,5 +528,5 @@ def test_killed_before_any_of_its_writes_it_comes_to_the_same_end(launched, monk
         ("3", set(), "3.1.0"),
     ],
 )
-def test_the_version_of_a_release(learner_module, base, taken, version):
-    assert learner_module._next_version(base, taken) == version
+def test_the_version_of_a_release(base, taken, version):
+    assert next_version(base, taken) == version

@@ -227,6 +227,18 @@ def test_a_step_back_needs_somewhere_to_go(server):
     assert server.statuses() == {1: "published", number: "published"}
 
 
+def test_a_step_back_that_was_taken_is_not_taken_again(server):
+    publisher = server.start()
+    server.learn("1.1.0", 1)
+    publisher.turn()
+    assert operations.roll_back(server.database, 1, now=5.0) == 3
+    for _ in ("a candidate", "published"):
+        with pytest.raises(StateError, match=r"release 3, .* has the weights of release 1 already"):
+            operations.roll_back(server.database, 1, now=6.0)
+        publisher.turn()
+    assert server.statuses() == {1: "published", 2: "withdrawn", 3: "published"}
+
+
 def test_a_long_version_keeps_within_its_field(server):
     server.start()
     server.learn("1." + "0" * 30, 1)
@@ -277,7 +289,7 @@ def test_a_new_base_model_is_a_new_release_and_older_ones_keep_their_layout(serv
         server.start()
         content, custom = newest(device)
         assert (content, custom["release"], custom["manifest_sha256"]) == (LEARNED, number, old)
-        server.learn(f"3.{number}.0", 2)
+        server.learn(f"3.{number}.0", 2, weights=bytes(400))
         server.start()
 
 

@@ -16,8 +16,9 @@ from eventually import eventually
 
 from hushfold_server import supervisor as module
 from hushfold_server.errors import ConfigurationError, StateError
+from hushfold_server.instance import running_server, single_instance
 from hushfold_server.settings import Home
-from hushfold_server.supervisor import Child, Supervisor, server_children, single_instance
+from hushfold_server.supervisor import Child, Supervisor, server_children
 
 READY = "import os, pathlib, signal, sys, time; pathlib.Path(os.environ['HUSHFOLD_READY_FILE']).touch()\n"
 WORK = READY + "signal.pause()\n"
@@ -208,7 +209,8 @@ SUPERVISOR = """
     import sys, threading
     from pathlib import Path
     from hushfold_server.settings import Home
-    from hushfold_server.supervisor import Child, Supervisor, single_instance
+    from hushfold_server.instance import single_instance
+    from hushfold_server.supervisor import Child, Supervisor
     home = Home(Path(sys.argv[1]))
     child = Child("child", (sys.executable, "-S", "-c", sys.argv[2]))
     with single_instance(home):
@@ -224,13 +226,25 @@ def test_children_die_with_a_killed_supervisor_and_its_lock_is_free(home):
         assert process.stdout.readline() == "ready\n"
         with pytest.raises(StateError, match=f"running already, process {process.pid}"), single_instance(home):
             pass
+        assert running_server(home) == process.pid
         process.kill()
     (pid,) = pids(home)
     eventually(lambda: gone(pid))
+    assert running_server(home) is None
     with single_instance(home) as killed:
         assert killed
     with single_instance(home) as killed:
         assert not killed
+
+
+def test_a_server_that_could_not_start_was_not_killed(home):
+    assert running_server(home) is None
+    with pytest.raises(ConfigurationError), single_instance(home):
+        raise ConfigurationError("the port is in use")
+    assert running_server(home) is None
+    with single_instance(home) as killed:
+        assert not killed
+        assert running_server(home) == os.getpid()
 
 
 def test_the_lock_is_for_one_home(home, tmp_path):
