@@ -136,7 +136,7 @@ def create_task(
         _err.print("Warning:", style="bold yellow", end=" ")
         _err.print(warning)
     _say(f"Task {terms.spec.name} is launched for the devices of {terms.spec.task.population}: {terms}.")
-    _say_what_waits(folder, "its rounds open")
+    _say_what_waits(folder, "rounds open")
 
 
 @task.command("list")
@@ -164,7 +164,7 @@ def resume_task(name: str, home: HomeOption = None) -> None:
     with _home(home) as (folder, database):
         operations.resume_task(database, name)
     _say(f"Task {name} is active.")
-    _say_what_waits(folder, "its rounds open")
+    _say_what_waits(folder, "rounds open")
 
 
 @task.command("finish")
@@ -172,8 +172,8 @@ def finish_task(name: str, home: HomeOption = None) -> None:
     """End a task before its last round; what it has learned is released."""
     with _home(home) as (folder, database):
         operations.finish_task(database, name)
-    _say(f"Task {name} opens no more rounds. Once the one under way has ended, what it learned becomes a release.")
-    _say_what_waits(folder, "it is finished")
+    _say(f"Task {name} opens no more rounds; what it learned becomes a release when the round under way has ended.")
+    _say_what_waits(folder, "the task ends")
 
 
 @release.command("list")
@@ -202,7 +202,7 @@ def rollback(number: int, home: HomeOption = None) -> None:
     with _home(home) as (folder, database):
         new = operations.roll_back(database, number, time.time())
     _say(f"The weights of release {number} go out again as release {new}.")
-    _say_what_waits(folder, "it is published")
+    _say_what_waits(folder, "devices get it")
 
 
 def main() -> None:
@@ -232,7 +232,7 @@ def _say(text: str) -> None:
 def _say_what_waits(folder: Home, what: str) -> None:
     """Tells that an operation is in the database and no more, where no server acts on it."""
     if running_server(folder) is None:
-        _say(f"The server is not running; {what} once it is. Start it with `{folder.command('up')}`.")
+        _say(f"The server does not run now; {what} when it does. Start it with `{folder.command('up')}`.")
 
 
 def _print_json(document: object) -> None:

@@ -86,7 +86,7 @@ def test_a_task_is_launched_listed_paused_and_resumed(run, home, models, file):
     assert out == (
         "Task words is launched for the devices of en: noise multiplier 4; 13 to 25 devices in a sum; epsilon 1.14 a "
         "round at most, of 6 at delta 1e-06.\n"
-        "The server is not running; its rounds open once it is. Start it with `hushfold-server up`.\n"
+        "The server does not run now; rounds open when it does. Start it with `hushfold-server up`.\n"
     )
     assert err == "Warning: devices with the default policy refuse this: floor of 13, at least 65 needed\n"
     (task,) = json.loads(run("task", "list", "--json")[1])
@@ -245,11 +245,11 @@ def test_releases_are_listed_widened_and_rolled_back(run, tmp_path):
     server.start()
     server.learn("1.1.0", 1, rollout_percent=5)
     server.start()
-    waits = "The server is not running; {} once it is. Start it with `hushfold-server up`.\n"
+    waits = "The server does not run now; {} when it does. Start it with `hushfold-server up`.\n"
     out = run("release", "rollout", "2", "40")[1]
     assert out == "Release 2 goes to 40 % of the devices.\n" + waits.format("devices are told")
     out = run("release", "rollback", "1")[1]
-    assert out == "The weights of release 1 go out again as release 3.\n" + waits.format("it is published")
+    assert out == "The weights of release 1 go out again as release 3.\n" + waits.format("devices get it")
     fails(run("release", "rollback", "1"), "release 3", "has the weights of release 1 already")
     listed = json.loads(run("release", "list", "--json")[1])
     assert [(row["number"], row["status"], row["rollout_percent"]) for row in listed] == [
