@@ -4,10 +4,10 @@
 PYTHON ?= python3.11
 UV := .tools/bin/uv
 BIN := .venv/bin
-DATA ?= ../shared/data
+DATA ?= $(or $(HUSHFOLD_DATA),../shared/data)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format models clean
+.PHONY: help setup demo test test-fast lint format models evaluate system-deps clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -24,9 +24,11 @@ $(BIN)/.synced: $(UV) uv.lock pyproject.toml setup.cfg
 	@touch $@
 
 # Sizes of the demo: make demo N=60 LOST=10 ROUNDS=4 SEED=2 TEXTS=people.jsonl.gz
-N ?= 24
-DEMO_OPTIONS = --phones $(N) $(if $(LOST),--lost $(LOST)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) \
-	$(if $(TEXTS),--texts $(TEXTS))
+# What is not named, or left empty, is up to the demo. Values are quoted for the shell: a file's name may have spaces.
+quoted = '$(subst ','\'',$(1))'
+option = $(if $(2),--$(1)=$(call quoted,$(2)))
+DEMO_OPTIONS = $(call option,phones,$(N)) $(call option,lost,$(LOST)) $(call option,rounds,$(ROUNDS)) \
+	$(call option,seed,$(SEED)) $(call option,texts,$(TEXTS))
 
 demo: setup  ## the main job, from typing to the adopted release (N=60 LOST=10 ROUNDS=4 TEXTS=people.jsonl.gz)
 	@$(BIN)/hushfold-demo run $(DEMO_OPTIONS)
@@ -34,6 +36,21 @@ demo: setup  ## the main job, from typing to the adopted release (N=60 LOST=10 R
 models: setup  ## train the base model on public text (DATA=folder with text/*-public.jsonl.gz) and build its artifacts
 	HUSHFOLD_DATA=$(DATA) $(BIN)/hushfold-models train
 	$(BIN)/hushfold-models build
+
+# Whom to measure: make evaluate USERS=60 CLIENTS=people.jsonl.gz
+EVALUATE_OPTIONS = $(if $(USERS),--users $(USERS)) $(if $(CLIENTS),--clients $(CLIENTS))
+
+evaluate: setup  ## how good suggestions are, beside other predictors (USERS=60, 0 for all; CLIENTS=people.jsonl.gz)
+	@HUSHFOLD_DATA=$(DATA) $(BIN)/hushfold-evaluate $(EVALUATE_OPTIONS)
+
+# Debian packages that some tests and evaluations use; without them these are skipped, and say so.
+SYSTEM_PACKAGES = presage libpresage1v5 onboard
+SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
+
+system-deps:  ## install the Debian packages that are measured beside Hushfold
+	@command -v apt-get >/dev/null || { echo "There is no apt-get here; what is needed, by Debian's names: $(SYSTEM_PACKAGES)"; exit 1; }
+	$(SUDO) apt-get update --quiet
+	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends $(SYSTEM_PACKAGES)
 
 test: setup  ## run the whole test suite
 	$(BIN)/pytest

@@ -8,7 +8,7 @@ import pytest
 from hushfold_evaluation import onboard, presage
 from hushfold_evaluation.contenders import BASE, BY_NAME, CONTENDERS, prepare
 from hushfold_evaluation.errors import EvaluationError
-from hushfold_evaluation.keyboards import BaseKeyboard
+from hushfold_evaluation.keyboards import BaseKeyboard, PersonalKeyboard, WeightsKeyboard, WordsKeyboard
 from hushfold_evaluation.texts import PublicTexts
 
 needs_presage = pytest.mark.skipif(presage.missing(), reason="presage is not installed: make system-deps")
@@ -122,6 +122,37 @@ def test_the_base_is_the_keyboard_of_the_sdk():
             predictor.learn("see you guillemot")
         predictor.settle()
         assert predictor.suggest("see you ") == before
+
+
+def test_what_the_user_writes_after_what_is_suggested():
+    with closing(WordsKeyboard()) as predictor:
+        for _ in range(20):
+            predictor.learn("see you yesterday")
+        predictor.settle()
+        assert predictor.suggest("see you ")[0].lower() == "yesterday"
+        assert predictor.probability("see you ", "yesterday") > 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keyboard", [WeightsKeyboard, PersonalKeyboard])
+def test_a_user_with_habits_gets_weights_of_their_own(keyboard, people):
+    """People whose messages are much the same: what they write next is far likelier once weights have learned it."""
+    person = people[1]
+    with closing(keyboard()) as predictor:
+        for message in person.learned:
+            predictor.learn(message)
+        predictor.settle()
+        learned = predictor.probability("i'll be late ", "tonight")
+    with closing(BaseKeyboard()) as base:
+        assert learned > 3 * base.probability("i'll be late ", "tonight")
+
+
+@pytest.mark.parametrize("keyboard", [WeightsKeyboard, PersonalKeyboard])
+def test_too_few_messages_for_weights_leave_the_base(keyboard):
+    with closing(keyboard()) as predictor, closing(BaseKeyboard()) as base:
+        predictor.learn("see you")
+        predictor.settle()
+        assert set(predictor.suggest("where are ")) & set(base.suggest("where are "))
 
 
 def test_the_base_gives_probabilities_of_its_words():

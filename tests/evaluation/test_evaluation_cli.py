@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -73,3 +74,19 @@ def test_people_are_measured_and_the_figures_saved(data):
     repeated = json.loads((data / "out" / "report.json").read_text())
     for row, before in zip(repeated["predictors"], written["predictors"], strict=True):
         assert {**row, "cost": None} == {**before, "cost": None}
+
+
+@pytest.mark.slow
+def test_it_stops_when_asked_to_and_leaves_nothing_behind(data):
+    environment = {**os.environ, "HUSHFOLD_DATA": str(data), "PYTHONUNBUFFERED": "1", "TMPDIR": str(data)}
+    process = subprocess.Popen(
+        [*COMMAND, "--only", "trigram", "--users", "0"], stdout=subprocess.PIPE, text=True, cwd=data, env=environment
+    )
+    for line in process.stdout:
+        if line.startswith("measuring"):
+            break
+    process.send_signal(signal.SIGTERM)
+    assert "Stopped" in process.communicate(timeout=60)[0]
+    assert process.returncode == 130
+    assert not list(data.glob("hushfold-evaluation-*"))
+    assert not (data / "build" / "evaluation" / "report.json").exists()

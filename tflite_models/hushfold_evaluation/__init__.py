@@ -4,10 +4,10 @@ The modules, bottom up:
 
     errors       what can go wrong, as sentences
     texts        whose messages, in order of time, and the public texts
+    predictors   what can be measured: the interface
     protocol     which words are targets, and what counts as a hit and as a saved keystroke
     statistics   intervals over people, and who is significantly better or worse off
-    ngrams       counts of word triples in arrays
-    predictors   what can be measured: the interface
+    ngrams       counts of words, pairs and triples in arrays
     trigram      the interpolated trigram, alone and with the user's own mixed in
     keyboards    the SDK's keyboard
     presage      Debian's presage

@@ -57,11 +57,15 @@ def evaluate(
     public = PublicTexts.find(data)
     output.mkdir(parents=True, exist_ok=True)
     installed = [contender for contender in contenders if not contender.missing()]
-    prepared = prepare(installed, public, output / "trained", _out.print)
     log = output / "libraries.log"
     log.unlink(missing_ok=True)
-    scores = _measure(installed, people, prepared, processes, log)
-    costs = _costs(installed, people, prepared, log)
+    try:
+        prepared = prepare(installed, public, output / "trained", _out.print)
+        scores = _measure(installed, people, prepared, processes, log)
+        costs = _costs(installed, people, prepared, log)
+    except KeyboardInterrupt:
+        _out.print("Stopped: no figures were saved. What was trained is kept.")
+        raise typer.Exit(INTERRUPTED) from None
     report = Report.of(contenders, scores, costs, resamples(len(people), seed))
     report.write(output / "report.json", {"clients": path.name, "users": users, "seed": seed})
     draw(report, output / "report.png", path.name.split(".")[0])

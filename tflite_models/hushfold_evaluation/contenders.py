@@ -11,7 +11,7 @@ from hushfold.device import bundled_model
 from hushfold_format import ModelFiles
 
 from . import onboard, presage
-from .keyboards import BaseKeyboard
+from .keyboards import BaseKeyboard, PersonalKeyboard, WeightsKeyboard, WordsKeyboard
 from .ngrams import Ngrams
 from .predictors import Predictor
 from .texts import PublicTexts
@@ -48,6 +48,7 @@ class Contender:
         file: what it needs in the prepared folder, if anything.
         train: makes that file from the public texts.
         without: name of the same without what it learns from the person.
+        learns: whether it learns from the person.
         missing: whether something that it needs is not installed.
         packages: Debian's that have it.
     """
@@ -58,6 +59,7 @@ class Contender:
     file: str = ""
     train: Callable[[Iterable[str], Path], None] | None = None
     without: str = ""
+    learns: bool = True
     missing: Callable[[], bool] = field(default=lambda: False)
     packages: tuple[str, ...] = ()
 
@@ -73,6 +75,7 @@ CONTENDERS = (
         lambda prepared: Trigram(prepared.trigram, prepared.vocabulary, personal=False),
         "trigram.npz",
         _train_trigram,
+        learns=False,
     ),
     Contender(
         "trigram-personal",
@@ -82,7 +85,10 @@ CONTENDERS = (
         _train_trigram,
         without="trigram",
     ),
-    Contender(BASE, "base", lambda _: BaseKeyboard()),
+    Contender(BASE, "base", lambda _: BaseKeyboard(), learns=False),
+    Contender("base-words", "base + words", lambda _: WordsKeyboard(), without=BASE),
+    Contender("base-weights", "base + weights", lambda _: WeightsKeyboard(), without=BASE),
+    Contender("base-both", "base + both", lambda _: PersonalKeyboard(), without=BASE),
     Contender(
         "presage",
         "presage",

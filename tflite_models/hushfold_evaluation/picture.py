@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from .contenders import BASE
 from .report import Report, Row
@@ -29,7 +30,13 @@ def draw(report: Report, path: Path, about: str) -> None:
     axes[0].set_yticks(range(len(rows)), [row.title for row in rows])
     axes[0].set_ylim(len(rows) - 0.4, -0.6)
     figure.suptitle(f"{about}: {report.people} people, {rows[0].words:,} words", x=0.01, ha="left", color=_INK)
-    figure.supxlabel("Lines: 95 % intervals, by resampling people", x=0.01, ha="left", fontsize="small", color=_INK)
+    figure.supxlabel(
+        "Full dots: has learned from each person's earlier messages. Lines: 95 % intervals, by resampling people",
+        x=0.01,
+        ha="left",
+        fontsize="small",
+        color=_INK,
+    )
     figure.savefig(path, dpi=_DOTS_PER_INCH)
 
 
@@ -38,7 +45,7 @@ def _dots(axes: Axes, title: str, estimates: Sequence[Estimate], rows: Sequence[
     for height, (estimate, row) in enumerate(zip(estimates, rows, strict=True)):
         colour = _ORANGE if row.name == BASE else _BLUE
         axes.plot((estimate.low, estimate.high), (height, height), color=colour, linewidth=2)
-        axes.plot(estimate.value, height, "o", color=colour)
+        axes.plot(estimate.value, height, "o", color=colour, markerfacecolor=colour if row.learns else "white")
         axes.annotate(
             f"{estimate.value:.1f}",
             (estimate.value, height),
@@ -46,6 +53,7 @@ def _dots(axes: Axes, title: str, estimates: Sequence[Estimate], rows: Sequence[
             textcoords="offset points",
             ha="center",
             fontsize=8,
+            path_effects=[withStroke(linewidth=3, foreground="white")],
         )
     base = next((each.value for each, row in zip(estimates, rows, strict=True) if row.name == BASE), math.nan)
     axes.axvline(base, color=_ORANGE, linewidth=0.8, linestyle=":")
@@ -53,7 +61,7 @@ def _dots(axes: Axes, title: str, estimates: Sequence[Estimate], rows: Sequence[
 
 
 def _shares(axes: Axes, rows: Sequence[Row]) -> None:
-    _plain(axes, f"better or worse off,\n% of those with {ELIGIBLE_WORDS}+ words")
+    _plain(axes, f"worse | better than {BASE},\n% of people with {ELIGIBLE_WORDS}+ words")
     for height, row in enumerate(rows):
         if row.name != BASE and row.eligible:
             axes.barh(height, row.better.value, 0.5, color=_BLUE)

@@ -31,6 +31,7 @@ class Row:
 
     name: str
     title: str
+    learns: bool
     words: int
     top1: Estimate
     top3: Estimate
@@ -113,8 +114,10 @@ class Report:
             "ratio: top-3 over the same without learning. "
             f"better, worse: % of the {eligible} people with {ELIGIBLE_WORDS} words or more for whom it differs "
             "significantly from the base (exact one-sided test of top-3 hits, Holm-corrected).",
-            f"memory: added to Python and the runtime. p50, p95: of a suggestion, on one core. of a copy: p50 over the "
-            f"time to copy {COPIED >> 20} MiB. learning: from one person, processor time.",
+            "memory: added to Python, the SDK's code and the LiteRT runtime, by what learned and suggested. "
+            "p50, p95: of a suggestion, on one core. "
+            f"of a copy: p50 over the time to copy {COPIED >> 20} MiB. "
+            "learning: from one person, processor time.",
         ]
         for contender in self.missing:
             notes.append(
@@ -140,6 +143,7 @@ def _row(
     return Row(
         contender.name,
         contender.title,
+        contender.learns,
         words=int(rows[:, _WORDS].sum()),
         eligible=int(rows[:, _ELIGIBLE].sum()),
         cost=costs.get(contender.name),
