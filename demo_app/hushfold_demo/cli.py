@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -17,7 +18,7 @@ from hushfold.errors import HushfoldError
 from .errors import DemoError, UsageError
 from .narration import Narration
 from .scenario import people_for, play
-from .task import FleetTask
+from .task import LOST_OPTION, PHONES_OPTION, ROUNDS_OPTION, SEED_OPTION, FleetTask
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit statuses
 
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Hushfold on simulated phones.",
 )
-_out = Console(width=None if sys.stdout.isatty() else 120)
+_out = Console(width=None if sys.stdout.isatty() else 80)
 _err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -36,30 +37,61 @@ def _commands() -> None:
     """Hushfold on simulated phones: real SDK clients, a real server, simulated people."""
 
 
+def _count(option: str) -> Callable[[str], int]:
+    """Reads the value of an option, which `make demo` calls otherwise than this command line."""
+
+    def parse(value: str) -> int:
+        try:
+            return int(value)
+        except ValueError:
+            raise UsageError(f"{option} is {value!r}", "It must be a whole number") from None
+
+    return parse
+
+
 @app.command()
 def run(
-    phones: Annotated[int, typer.Option(help="Simulated phones.")] = 24,
-    lost: Annotated[int | None, typer.Option(help="Phones that disappear in each round. Default: a fifth.")] = None,
-    rounds: Annotated[int, typer.Option(help="Rounds until the model is released.")] = 3,
+    phones: Annotated[int, typer.Option(parser=_count(PHONES_OPTION), metavar="NUMBER", help="Simulated phones.")] = 24,
+    lost: Annotated[
+        int | None,
+        typer.Option(
+            parser=_count(LOST_OPTION), metavar="NUMBER", help="Phones that disappear in each round. Default: a fifth."
+        ),
+    ] = None,
+    rounds: Annotated[
+        int,
+        typer.Option(parser=_count(ROUNDS_OPTION), metavar="NUMBER", help="Rounds until the model is released."),
+    ] = 3,
     texts: Annotated[
         Path | None, typer.Option(help='JSON lines {"user", "text"}, may be gzip. Default: invented personas.')
     ] = None,
-    home: Annotated[Path, typer.Option(help="Folder of the run; what an earlier run left there goes.")] = Path(
-        "build/demo"
-    ),
-    seed: Annotated[int, typer.Option(help="Of who gets a phone, and which ones disappear when.")] = 1,
+    home: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of the run; what an earlier run left there goes, its report when there is a new one."
+        ),
+    ] = Path("build/demo"),
+    seed: Annotated[
+        int,
+        typer.Option(
+            parser=_count(SEED_OPTION), metavar="NUMBER", help="Of who gets a phone, and which ones disappear when."
+        ),
+    ] = 1,
 ) -> None:
     """Learn from a fleet of phones and release the model to them."""
     task = FleetTask(phones, phones // 5 if lost is None else lost, rounds)
     people = people_for(task, texts, random.Random(seed))
     narration = Narration(_out)
+    report_file = home / "report.json"
     try:
         report = play(task, people, home, seed, narration)
     except KeyboardInterrupt:
         narration.say("Stopped: the server and the phones are closed. The next run starts afresh.")
+        if report_file.exists():
+            narration.say(f"{report_file} is still that of an earlier run")
         raise typer.Exit(INTERRUPTED) from None
-    narration.show(report.table())
-    narration.say(f"All figures, also of each phone: {home / 'report.json'}")
+    narration.show(report.tables())
+    narration.say(f"All figures, also of each phone: {report_file}")
 
 
 def main() -> None:

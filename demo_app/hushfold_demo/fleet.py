@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -47,7 +48,7 @@ class Fleet:
         self._changed = threading.Condition()
         self._over = False
         self._look: Look | None = None
-        self._looks = 0
+        self._asked = float("-inf")  # when the server was asked for it, on the monotonic clock
         self._error: BaseException | None = None
         self._refusals: Counter[str] = Counter()
         self._threads = [threading.Thread(target=self._run, args=(phone,), name=phone.name) for phone in phones]
@@ -66,14 +67,15 @@ class Fleet:
         for thread in self._threads:
             thread.join()
 
-    def observe(self, look: Look) -> None:
-        """Takes what the server says now: phones that disappeared come back in a later round.
+    def observe(self, look: Look, asked: float) -> None:
+        """Takes what the server said when it was asked at `asked` (monotonic): phones that disappeared come back in a
+        later round.
 
         Raises whatever a phone could not cope with, and DemoError if all phones refuse to take part.
         """
         with self._changed:
             self._look = look
-            self._looks += 1
+            self._asked = asked
             self._changed.notify_all()
             if self._error is not None:
                 raise self._error
@@ -84,6 +86,13 @@ class Fleet:
     def steps(self) -> Counter[Step]:
         """How many phones are at which step now."""
         return Counter(step for phone in self._phones if (step := phone.step) is not None)
+
+    def activity(self) -> str:
+        """What the phones do now, for the person who watches."""
+        steps = self.steps()
+        doing = [f"{steps[step]} {step}" for step in Step if steps[step]]
+        resting = len(self._phones) - steps.total()
+        return ", ".join([*doing, f"{resting} wait"] if resting else doing)
 
     def _end(self) -> None:
         with self._changed:
@@ -120,10 +129,10 @@ class Fleet:
     def _stay_away(self, phone: Phone) -> None:
         """Offline until the server is past the round in which the phone disappeared."""
         phone.conditions.set(unmetered=False)
+        disappeared = time.monotonic()
         with self._changed:
-            # The next look may have been on its way when the phone disappeared; the one after it was not.
-            known = self._looks + 2
-            self._changed.wait_for(lambda: self._over or self._looks >= known)
+            # The next look may have been on its way when the phone disappeared, and tell of the round before.
+            self._changed.wait_for(lambda: self._over or self._asked >= disappeared)
             number = self._look.round_number if self._look else 0
             self._changed.wait_for(lambda: self._over or (self._look is not None and self._look.round_number > number))
         phone.conditions.set(unmetered=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,8 +25,19 @@ class Narration:
         return time.monotonic() - self._began
 
     def say(self, text: str) -> None:
-        """A line that stays. Safe across threads."""
-        self._console.print(f"{self.seconds:5.0f} s  {text}", markup=False, highlight=False, soft_wrap=True)
+        """A line that stays; on a terminal, lines that break between words. Safe across threads."""
+        line = f"{self.seconds:5.0f} s  {text}"
+        if self._console.is_terminal:
+            line = textwrap.fill(
+                line,
+                self._console.width,
+                subsequent_indent=" " * 9,
+                break_long_words=False,
+                break_on_hyphens=False,
+                replace_whitespace=False,
+                drop_whitespace=True,
+            )
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def show(self, renderable: RenderableType) -> None:
         """Something larger, such as a table."""

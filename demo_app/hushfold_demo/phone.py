@@ -92,6 +92,8 @@ class Phone:
         """Rounds that it agreed to take part in."""
         self.reported = 0
         """Of them, those with its update in the sum: it was asked to sign a list of survivors."""
+        self.vanished: list[Step] = []
+        """The steps before which it disappeared."""
         self.bytes_sent = 0
         """Bodies of messages, of the participations that came to an end."""
         self.bytes_received = 0
@@ -158,6 +160,7 @@ class Phone:
         if step is Step.AGREE:
             self.reported += 1
         if step is not Step.CHECK_IN and self._fates.get(self.invited) is step:
+            self.vanished.append(step)
             raise Vanished(step)
         if step is Step.TRAIN:
             self._wait_to_train()

@@ -1,4 +1,4 @@
-"""The demo from beginning to end: server, phones, rounds, release, figures."""
+"""The demo from beginning to end: phones, server, rounds, release, figures."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from pathlib import Path
 
 from hushfold.device import bundled_model
 from hushfold.errors import UpdateError
-from hushfold.participation import Step
 from hushfold.service import Service
-from hushfold_format import ModelManifest
-from hushfold_format.manifest import MANIFEST
+from hushfold_format import ModelFiles
 
-from .errors import DemoError
+from .errors import DemoError, UsageError
 from .fleet import Fleet, draw_fates
 from .heaps import share_heaps
+from .litert import start_quietly
 from .narration import Narration
 from .personas import personas
 from .phone import Phone, StoppableClock
 from .report import PhoneReport, Report
+from .rounds import Round, epsilon_text, news
 from .server_process import Look, ServerProcess
-from .task import LARGE_COHORT, NAME, PART, POPULATION, FleetTask
+from .task import FEWEST_MESSAGES, LARGE_COHORT, NAME, PART, POPULATION, FleetTask
 from .texts import Person, choose, read_people
 from .workspace import Workspace, workspace
 
@@ -45,28 +45,32 @@ def play(task: FleetTask, people: Sequence[Person], home: Path, seed: int, narra
 
     Raises DemoError, or UsageError for a folder that cannot be used.
     """
-    manifest = ModelManifest.from_bytes((bundled_model() / MANIFEST).read_bytes(), MANIFEST)
-    dimension = manifest.parts[PART].size
+    files = ModelFiles.load(bundled_model())
+    dimension = files.manifest.parts[PART].size
     stop = threading.Event()
     share_heaps()
+    start_quietly(files)
     with ExitStack() as stack:
         space = stack.enter_context(workspace(home))
-        space.task_file.write_text(task.toml(dimension))
-        with narration.working("The server starts"):
-            server = stack.enter_context(ServerProcess(space))
-        service = Service.from_json(server.app_json)
-        narration.say(f"The server is up at {service.service_url}, its files are in {space.server}")
-        _explain_terms(task, dimension, narration)
-        server.create_task(space.task_file)
-
         # Threads of this pool work on one phone each, and few of them at once.
         pool = stack.enter_context(ThreadPoolExecutor(PROCESSORS))
         stack.callback(stop.set)
         with narration.working(f"{len(people)} users type"):
             phones = stack.enter_context(_phones(task, dimension, people, space, StoppableClock(stop)))
-            typed = sum(pool.map(Phone.type_messages, phones))
+            typed = list(pool.map(Phone.type_messages, phones))
+            require_learners(typed, task)
             before = list(pool.map(Phone.recall, phones))
-        narration.say(f"{len(phones)} phones have {typed} messages, each in an encrypted store of its own")
+        narration.say(f"{len(phones)} phones have {sum(typed)} messages, each in an encrypted store of its own")
+        if few := sum(kept < FEWEST_MESSAGES for kept in typed):
+            narration.say(f"{few} of them take no part: fewer than {FEWEST_MESSAGES} messages in words of the model")
+
+        with narration.working("The server starts: TensorFlow loads, which takes half a minute or more"):
+            server = stack.enter_context(ServerProcess(space))
+        service = Service.from_json(server.app_json)
+        narration.say(f"The server is up at {service.service_url}, its files are in {space.server}")
+        _explain_terms(task, dimension, narration)
+        space.task_file.write_text(task.toml(dimension))
+        server.create_task(space.task_file)
 
         training = threading.Semaphore(PROCESSORS)
         fates = draw_fates(len(phones), task.lost, task.rounds, random.Random(seed))
@@ -84,15 +88,33 @@ def play(task: FleetTask, people: Sequence[Person], home: Path, seed: int, narra
             PhoneReport.of(phone, POPULATION, version, first, last)
             for phone, version, first, last in zip(phones, versions, before, after, strict=True)
         ]
-        report = Report.of(look, look.release, rows, manifest.files["weights"].size, narration.seconds)
+        report = Report.of(look, look.release, rows, files.manifest.files["weights"].size, narration.seconds)
         report.write(space.report, task, seed)
         return report
+
+
+def require_learners(typed: Sequence[int], task: FleetTask) -> None:
+    """Raises UsageError if too few phones have something to learn from: no round would ever be summed.
+
+    typed: how many messages each phone has kept.
+    """
+    able = sum(kept >= FEWEST_MESSAGES for kept in typed)
+    if able >= task.floor:
+        return
+    advice = "Give texts in English with --texts (make's TEXTS)"
+    if not any(typed):
+        raise UsageError("no phone has a message that the English model can learn from", advice)
+    raise UsageError(
+        f"{able} of {len(typed)} phones have {FEWEST_MESSAGES} messages or more that the English model can learn from; "
+        f"a sum needs {task.floor}",
+        advice,
+    )
 
 
 def _explain_terms(task: FleetTask, dimension: int, narration: Narration) -> None:
     narration.say(
         f"Task: {task.rounds} rounds, up to {task.phones} phones in each, nothing opened below {task.floor}, noise "
-        f"multiplier {task.noise_multiplier:.3g}; epsilon {task.cost(task.rounds, dimension):.3g} at worst"
+        f"multiplier {task.noise_multiplier:.3g}; epsilon {epsilon_text(task.cost(task.rounds, dimension))} at worst"
     )
     narration.say(
         "A fleet this small cannot hide its members. Its phones' policy is lowered to accept that; real phones refuse "
@@ -120,40 +142,39 @@ def _wait_for_release(server: ServerProcess, fleet: Fleet, task: FleetTask, narr
     """Watches the rounds until the task's release is published. Raises DemoError if that will not happen."""
     patience = task.training_seconds + 5 * task.step_seconds
     known, changed = None, time.monotonic()
-    aborted: set[int] = set()
+    rounds: tuple[Round, ...] = ()
     while True:
         server.require_running()
+        asked = time.monotonic()
         look = server.look(NAME)
-        fleet.observe(look)
-        state = (look.round_number, look.phase, look.release)
+        fleet.observe(look, asked)
+        for sentence in news(rounds, look.rounds):
+            narration.say(sentence)
+        rounds = look.rounds
+        state = ([(each.number, each.phase) for each in rounds], look.release)
         if state != known:
             known, changed = state, time.monotonic()
-            if look.phase:
-                narration.say(_round_text(look, task))
-        if look.phase == "aborted":
-            aborted.add(look.round_number)
         if look.release is not None:
             return look
-        if look.status == "halted" or len(aborted) >= ABORTS:
-            raise DemoError(f"the task came to nothing: {look.reason or look.round_reason}")
+        require_progress(look)
         if time.monotonic() - changed > patience:
-            raise DemoError(f"nothing has happened for {patience:.0f} seconds, in phase {look.phase!r}")
+            phase = (
+                f"in phase {rounds[-1].phase!r} of round {rounds[-1].number}" if rounds else "before the first round"
+            )
+            raise DemoError(f"nothing has happened for {patience:.0f} seconds, {phase}", server.see_logs())
         next_look = time.monotonic() + LOOK_EVERY
         while time.monotonic() < next_look:
-            narration.now(f"{_round_text(look, task)} | {_steps_text(fleet)}")
+            narration.now(f"{look.rounds_done} of {task.rounds} rounds done | phones: {fleet.activity()}")
             time.sleep(0.25)
 
 
-def _round_text(look: Look, task: FleetTask) -> str:
-    if not look.phase:
-        return "No round yet: the learner gets ready"
-    reason = f" ({look.round_reason})" if look.round_reason else ""
-    return f"Round {look.round_number}, {look.rounds_done} of {task.rounds} done: {look.phase}{reason}"
-
-
-def _steps_text(fleet: Fleet) -> str:
-    steps = fleet.steps()
-    return ", ".join(f"{steps[step]} {step}" for step in Step if steps[step]) or "all wait"
+def require_progress(look: Look) -> None:
+    """Raises DemoError if the task will come to nothing: it is halted, or too many of its rounds were aborted."""
+    if look.status == "halted":
+        raise DemoError(f"the task came to nothing: {look.reason}")
+    aborted = [each for each in look.rounds if each.aborted]
+    if len(aborted) >= ABORTS:
+        raise DemoError(f"{len(aborted)} rounds were aborted, the last one because of this: {aborted[-1].reason}")
 
 
 def _adopt(phone: Phone, tell: Callable[[str], None]) -> str | None:

@@ -9,12 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from .errors import DemoError
+from .rounds import Round
 from .workspace import Workspace, note_server
 
 UP = "Hushfold is up"  # what `hushfold-server up` prints when devices may come
@@ -38,10 +38,8 @@ class Look:
 
     status: str  # active, finished, halted ...
     reason: str  # why
-    rounds_done: int
-    round_number: int  # the newest round, counted from 1; 0 before the first
-    phase: str  # of the newest round
-    round_reason: str  # why it was aborted
+    rounds_done: int  # successful ones
+    rounds: tuple[Round, ...]  # all of them, oldest first
     epsilon: float  # spent by the phone that took part most
     delta: float
     extrapolation: Extrapolation | None
@@ -53,21 +51,23 @@ class Look:
         found = next((row for row in document["tasks"] if row["name"] == task), None)
         if found is None:
             raise KeyError(task)
-        newest = found["round"] or {"number": 0, "phase": "", "reason": ""}
         published = [r for r in document["releases"] if r["task"] == task and r["status"] == "published"]
         wider = found.get("extrapolation")
         return cls(
             status=found["status"],
             reason=found["reason"],
             rounds_done=found["rounds_done"],
-            round_number=newest["number"],
-            phase=newest["phase"],
-            round_reason=newest["reason"],
+            rounds=tuple(Round.of(row) for row in found["rounds"]),
             epsilon=found["epsilon"],
             delta=found["delta"],
             extrapolation=Extrapolation(wider["cohort"], wider["epsilon"], wider["delta"]) if wider else None,
             release=published[0]["version"] if published else None,
         )
+
+    @property
+    def round_number(self) -> int:
+        """Of the newest round, counted from 1; 0 before the first."""
+        return self.rounds[-1].number if self.rounds else 0
 
 
 class ServerProcess:
@@ -122,7 +122,7 @@ class ServerProcess:
     def require_running(self) -> None:
         """Raises DemoError if the server has ended by itself."""
         if self._process is not None and (status := self._process.poll()) is not None:
-            raise DemoError(f"the server ended with status {status}: {self._said()}", self._see_logs())
+            raise DemoError(f"the server {_ended(status)}{self._last_words()}", self.see_logs())
 
     @property
     def app_json(self) -> bytes:
@@ -143,7 +143,9 @@ class ServerProcess:
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, start_new_session=True
         )
         if done.returncode:
-            raise DemoError(f"`hushfold-server {' '.join(arguments)}` failed: {_last_lines(done.stderr)}")
+            raise DemoError(
+                f"`hushfold-server {' '.join(arguments)}` failed: {_last_line(done.stderr) or 'it said nothing'}"
+            )
         return done.stdout
 
     def _wait_until_up(self, process: subprocess.Popen[bytes]) -> None:
@@ -151,19 +153,33 @@ class ServerProcess:
         while UP not in self._output():
             self.require_running()
             if time.monotonic() >= deadline:
-                raise DemoError(f"the server is not up after {START_WITHIN:g} seconds", self._see_logs())
+                raise DemoError(f"the server is not up after {START_WITHIN:g} seconds", self.see_logs())
             time.sleep(0.1)
 
     def _output(self) -> str:
         return self._space.server_output.read_text(errors="replace")
 
-    def _said(self) -> str:
-        return _last_lines(self._output())
+    def _last_words(self) -> str:
+        """Why it ended, if it said so. What it says when it is up is no reason."""
+        output = self._output()
+        _, found, reason = output.rpartition("Error:")
+        said = found + reason if found else "" if UP in output else output
+        return f": {line}" if (line := _last_line(said)) else ""
 
-    def _see_logs(self) -> str:
+    def see_logs(self) -> str:
+        """Where the server wrote what it did, as advice."""
         return f"See {self._space.server_output} and {self._space.server / 'logs'}"
 
 
-def _last_lines(text: str, count: int = 3) -> str:
-    lines: Sequence[str] = [line.strip() for line in text.splitlines() if line.strip()]
-    return " ".join(lines[-count:]) or "it said nothing"
+def _ended(status: int) -> str:
+    if status >= 0:
+        return f"ended with status {status}"
+    try:
+        return f"was killed ({signal.Signals(-status).name})"
+    except ValueError:  # a signal without a name
+        return f"was killed (signal {-status})"
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""

@@ -22,9 +22,14 @@ POPULATION = "demo-keyboards"
 NAME = "demo-adapter"
 PART = "adapter"
 
+# What the command line and `make demo` call the same number.
+PHONES_OPTION, LOST_OPTION = "--phones (make's N)", "--lost (make's LOST)"
+ROUNDS_OPTION, SEED_OPTION = "--rounds (make's ROUNDS)", "--seed (make's SEED)"
+
 FEWEST_PHONES = 3  # fewer make no sum to hide in
 MOST_PHONES = 200  # threads of one process
 MOST_ROUNDS = 50
+FEWEST_MESSAGES = 8  # that a phone takes part with; real ones need more
 
 CLIP_NORM = 2.0  # L2, in units of the weights: about the median norm of a persona's update
 NOISE_PER_PHONE = 0.015  # noise multiplier for each device in the target cohort
@@ -48,15 +53,15 @@ class FleetTask:
     def __post_init__(self) -> None:
         if not FEWEST_PHONES <= self.phones <= MOST_PHONES:
             raise UsageError(
-                f"--phones is {self.phones}; {FEWEST_PHONES} to {MOST_PHONES} are possible",
+                f"{PHONES_OPTION} is {self.phones}; {FEWEST_PHONES} to {MOST_PHONES} are possible",
                 "A secure sum of fewer would hide nobody" if self.phones < FEWEST_PHONES else "",
             )
         if not 1 <= self.rounds <= MOST_ROUNDS:
-            raise UsageError(f"--rounds is {self.rounds}; 1 to {MOST_ROUNDS} are possible")
+            raise UsageError(f"{ROUNDS_OPTION} is {self.rounds}; 1 to {MOST_ROUNDS} are possible")
         if not 0 <= self.lost <= self.phones - self.floor:
             raise UsageError(
-                f"--lost is {self.lost}; of {self.phones} phones 0 to {self.phones - self.floor} may disappear in a "
-                f"round, because nothing is opened below the floor of {self.floor} survivors"
+                f"{LOST_OPTION} is {self.lost}; of {self.phones} phones 0 to {self.phones - self.floor} may disappear "
+                f"in a round, because nothing is opened below the floor of {self.floor} survivors"
             )
 
     @property
@@ -114,7 +119,7 @@ class FleetTask:
     def policy(self, dimension: int) -> DevicePolicy:
         """What the simulated phones demand of a plan: these very terms, and nothing weaker."""
         return DevicePolicy(
-            min_examples=8,
+            min_examples=FEWEST_MESSAGES,
             min_join_delay=JOIN_DELAY,
             min_floor=self.floor,
             max_round_epsilon=1.01 * self.cost(1, dimension),

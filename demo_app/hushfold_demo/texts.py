@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import stat
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ TESTED = 40  # messages at most, of the rest
 FEWEST = 16  # messages of a person who gets a phone
 
 _GZIP = b"\x1f\x8b"
+_WANTED = 'Give a file of JSON lines {"user": ..., "text": ...}, plain or gzip'
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +50,12 @@ def read_people(path: Path) -> list[Person]:
 
     Raises UsageError, naming the line, if it is no such file.
     """
-    try:
-        content = path.read_bytes()
-        text = (gzip.decompress(content) if content.startswith(_GZIP) else content).decode()
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        reason = "there is no such file" if isinstance(error, FileNotFoundError) else str(error)
-        raise UsageError(f"the texts in {path} cannot be read: {reason}") from None
+    text = _read_text(path)
+    if not text.strip():
+        raise UsageError(f"the texts in {path} cannot be read: the file is empty", _WANTED)
     written: dict[str, list[str]] = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    # Not `splitlines`: JSON allows U+2028 and its like inside a text.
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             user, message = _read_line(line, f"{path}, line {number}")
             written.setdefault(user, []).append(message)
@@ -77,11 +77,34 @@ def choose(people: Sequence[Person], count: int, rng: random.Random, *, again: b
     return able * rounds + rng.sample(able, rest) if rounds else rng.sample(able, count)
 
 
+def _read_text(path: Path) -> str:
+    def unreadable(reason: str) -> UsageError:
+        return UsageError(f"the texts in {path} cannot be read: {reason}", _WANTED)
+
+    try:
+        # Asked first: opening a pipe would wait for whoever writes into it.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise unreadable("it is a folder" if path.is_dir() else "it is no regular file")
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise unreadable("there is no such file") from None
+    except OSError as error:
+        raise unreadable(error.strerror or str(error)) from None
+    try:
+        content = gzip.decompress(content) if content.startswith(_GZIP) else content
+    except (OSError, EOFError, zlib.error):
+        raise unreadable("the gzip file is damaged or cut off") from None
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise unreadable(f"it is not UTF-8 text (byte {error.start:,})") from None
+
+
 def _read_line(line: str, place: str) -> tuple[str, str]:
     try:
         record = json.loads(line)
         user, text = record["user"], record["text"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):  # the last for JSON that is nested too deep
         user = text = None
     if not (isinstance(user, str) and isinstance(text, str)):
         raise UsageError(f'{place}: a JSON object with the texts "user" and "text" is needed')

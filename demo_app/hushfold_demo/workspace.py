@@ -45,7 +45,8 @@ class Workspace:
 
 @contextmanager
 def workspace(home: Path) -> Iterator[Workspace]:
-    """The folder `home` for one run, with what an earlier run left there removed.
+    """The folder `home` for one run, with what an earlier run left there removed, but for its report: that stays until
+    there is a new one.
 
     The lock is meant to be handed to the server too: should this process be killed, the folder stays taken for as
     long as the server runs. Raises UsageError for a folder that is in use, or that holds something else.
@@ -66,7 +67,7 @@ def workspace(home: Path) -> Iterator[Workspace]:
         _take(space)
         for folder in (space.server, space.phones):
             shutil.rmtree(folder, ignore_errors=True)
-        for file in (space.task_file, space.server_output, space.report):
+        for file in (space.task_file, space.server_output):
             file.unlink(missing_ok=True)
         yield space
     finally:

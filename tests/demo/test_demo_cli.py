@@ -2,12 +2,17 @@
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).parents[2]
 
 COMMAND = [sys.executable, "-m", "hushfold_demo.cli", "run"]
 
@@ -19,9 +24,12 @@ def run(*arguments, **options):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--phones", "0"], "--phones is 0; 3 to 200 are possible"),
-        (["--lost", "23"], "--lost is 23; of 24 phones 0 to 9"),
-        (["--rounds", "0"], "--rounds is 0"),
+        (["--phones", "0"], "--phones (make's N) is 0; 3 to 200 are possible"),
+        (["--phones", "many"], "--phones (make's N) is 'many'. It must be a whole number"),
+        (["--phones", ""], "--phones (make's N) is ''. It must be a whole number"),
+        (["--lost", "23"], "--lost (make's LOST) is 23; of 24 phones 0 to 9"),
+        (["--rounds", "0"], "--rounds (make's ROUNDS) is 0"),
+        (["--seed", "x"], "--seed (make's SEED) is 'x'"),
         (["--texts", "no-such-file.jsonl"], "no-such-file.jsonl cannot be read: there is no such file"),
         (["--texts", "broken.jsonl"], "broken.jsonl, line 1: a JSON object"),
         (["--home", "taken"], "holds something else than a demo"),
@@ -40,6 +48,25 @@ def test_mistakes_are_told_in_a_sentence(tmp_path, arguments, said):
     assert (tmp_path / "taken" / "thesis.txt").exists()
 
 
+@pytest.mark.parametrize("text", [" ", "привет мир"])
+def test_texts_that_nothing_can_be_learned_from_are_refused_before_a_server_starts(tmp_path, text):
+    lines = [json.dumps({"user": user, "text": text}) for user in "abc" for _ in range(20)]
+    (tmp_path / "texts.jsonl").write_text("\n".join(lines))
+    done = run("--phones", 3, "--texts", "texts.jsonl", "--home", "demo", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "no phone has a message that the English model can learn from" in done.stderr
+    assert "XNNPACK" not in done.stderr
+    assert not (tmp_path / "demo" / "server").exists()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_hands_over_what_is_named_and_nothing_else():
+    sizes = ["N=", "LOST=2", "TEXTS=it's a file.jsonl"]
+    told = subprocess.run(["make", "-n", "demo", *sizes], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    command = next(line for line in told.splitlines() if "hushfold-demo" in line)
+    assert shlex.split(command)[1:] == ["run", "--lost=2", "--texts=it's a file.jsonl"]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_fleet_learns_a_release_and_can_do_so_again(tmp_path):
@@ -53,6 +80,9 @@ def test_a_fleet_learns_a_release_and_can_do_so_again(tmp_path):
         assert report["version"] != "1.0.0"
         assert report["reported"] >= 2 * report["asked"]["floor"]
         assert report["dropped"] == report["invited"] - report["reported"]
+        for name in ("invited", "reported", "dropped"):
+            assert report[name] == sum(each[name] for each in report["history"])
+        assert report["reported"] == sum(phone["reported"] for phone in report["phones"])
         assert 0 < report["epsilon"] <= report["epsilon_charged"]
         assert all(phone["epsilon_charged"] > 0 for phone in report["phones"] if phone["reported"])
         assert sum(phone["bytes_sent"] > 0 for phone in report["phones"]) >= report["asked"]["floor"]

@@ -1,6 +1,7 @@
 """Tests of the fleet, on phones whose participations are scripted."""
 
 import threading
+import time
 from contextlib import contextmanager, suppress
 from itertools import count
 
@@ -12,6 +13,7 @@ from hushfold.participation import Outcome, OutcomeKind, Step
 from hushfold_demo.errors import DemoError
 from hushfold_demo.fleet import Fleet
 from hushfold_demo.phone import StoppableClock, Stopped, Vanished
+from hushfold_demo.rounds import Round
 from hushfold_demo.server_process import Look
 
 WITHIN = 10.0  # seconds; reached only by a test that fails
@@ -39,7 +41,8 @@ class ScriptedPhone:
 
 
 def look(number=1, *, rounds_done=0):
-    return Look("active", "", rounds_done, number, "open", "", 0.0, 1e-5, None, None)
+    rounds = tuple(Round(n, "open", "", 0, 0, 0, None) for n in range(1, number + 1))
+    return Look("active", "", rounds_done, rounds, 0.0, 1e-5, None, None)
 
 
 CONTRIBUTED = Outcome(OutcomeKind.CONTRIBUTED, round_number=1)
@@ -65,7 +68,7 @@ def interrupted(fleet):
 def observe_until_it_raises(fleet):
     with fleet:
         while True:
-            fleet.observe(look())
+            fleet.observe(look(), time.monotonic())
 
 
 def test_phones_go_on_after_a_round():
@@ -74,6 +77,7 @@ def test_phones_go_on_after_a_round():
         for _ in range(3):
             assert stage.phones[0].done.acquire(timeout=WITHIN)
         assert stage.fleet.steps() == {Step.TRAIN: 1}
+        assert stage.fleet.activity() == "1 train"
     assert not any(thread.is_alive() for thread in threading.enumerate() if thread.name == "phone 1")
 
 
@@ -83,12 +87,13 @@ def test_a_phone_that_vanished_is_back_in_a_later_round():
     with interrupted(stage.fleet):
         assert phone.done.acquire(timeout=WITHIN)
         eventually(lambda: phone.conditions.current().unmetered is False)
+        stage.fleet.observe(look(0), float("-inf"))  # asked before it disappeared: tells nothing of where it was
         for _ in range(5):
-            stage.fleet.observe(look(1))
+            stage.fleet.observe(look(1), time.monotonic())
         assert not phone.done.acquire(timeout=0.1)
         assert phone.conditions.current().unmetered is False
         for number in count(2):  # it may wake up late, and take a later round for the one in which it disappeared
-            stage.fleet.observe(look(number))
+            stage.fleet.observe(look(number), time.monotonic())
             if phone.done.acquire(timeout=0.05):
                 break
         assert phone.conditions.current().unmetered is True
@@ -123,7 +128,7 @@ def test_some_who_refuse_do_not_end_it():
     with interrupted(stage.fleet):
         for phone in stage.phones:
             assert phone.done.acquire(timeout=WITHIN)
-        stage.fleet.observe(look(rounds_done=2))
+        stage.fleet.observe(look(rounds_done=2), time.monotonic())
 
 
 def test_waiting_on_the_clock_ends_when_it_is_stopped():
@@ -133,3 +138,10 @@ def test_waiting_on_the_clock_ends_when_it_is_stopped():
     stop.set()
     with pytest.raises(Stopped):
         clock.wait(WITHIN)
+
+
+def test_phones_between_two_participations_wait():
+    stage = Stage([], [])
+    assert stage.fleet.activity() == "2 wait"
+    stage.phones[0].step = Step.UNMASK
+    assert stage.fleet.activity() == "1 unmask, 1 wait"

@@ -89,6 +89,7 @@ def test_a_phone_vanishes_where_and_when_its_fate_says(phone, step):
     phone.take_part()
     in_the_sum = step in (Step.AGREE, Step.UNMASK)
     assert (phone.invited, phone.reported) == (3, 3 if in_the_sum else 2)
+    assert phone.vanished == [step]
 
 
 def test_the_place_to_train_is_held_while_training_only(phone):

@@ -9,15 +9,27 @@ from eventually import eventually
 
 from hushfold_demo import server_process
 from hushfold_demo.errors import DemoError
+from hushfold_demo.rounds import Round
 from hushfold_demo.server_process import Extrapolation, Look, ServerProcess
 from hushfold_demo.workspace import workspace
 
+ROUND = {
+    "number": 2,
+    "phase": "masking",
+    "reason": "",
+    "invited": 24,
+    "joined": 20,
+    "sharers": 0,
+    "survivors": 0,
+    "epsilon_after": None,
+}
 TASK = {
     "name": "t",
     "status": "active",
     "reason": "",
     "rounds_done": 1,
-    "round": {"number": 2, "phase": "masking", "joined": 20, "survivors": 0, "reason": ""},
+    "round": ROUND,
+    "rounds": [{**ROUND, "number": 1, "phase": "learned", "survivors": 19, "epsilon_after": 3.5}, ROUND],
     "epsilon": 3.5,
     "delta": 1e-5,
 }
@@ -27,16 +39,17 @@ def release(status="published", task="t", version="1.1.0"):
     return {"task": task, "status": status, "version": version}
 
 
-def test_a_look_reads_the_newest_round():
+def test_a_look_reads_the_rounds():
     look = Look.of({"tasks": [{**TASK, "name": "other"}, TASK], "releases": []}, "t")
-    assert (look.round_number, look.phase, look.rounds_done, look.epsilon) == (2, "masking", 1, 3.5)
+    assert (look.round_number, look.rounds_done, look.epsilon) == (2, 1, 3.5)
+    assert look.rounds == (Round(1, "learned", "", 24, 20, 19, 3.5), Round(2, "masking", "", 24, 20, 0, None))
     assert look.release is None
     assert look.extrapolation is None
 
 
 def test_before_the_first_round_there_is_none():
-    look = Look.of({"tasks": [{**TASK, "round": None}], "releases": []}, "t")
-    assert (look.round_number, look.phase) == (0, "")
+    look = Look.of({"tasks": [{**TASK, "round": None, "rounds": []}], "releases": []}, "t")
+    assert (look.round_number, look.rounds) == (0, ())
 
 
 @pytest.mark.parametrize(
@@ -73,6 +86,24 @@ def test_a_server_that_ends_is_quoted(tmp_path, monkeypatch):
         ServerProcess(space).__enter__()
 
 
+def test_a_server_that_is_killed_is_not_said_to_give_a_reason(tmp_path, monkeypatch):
+    command(monkeypatch, "print('Hushfold is up\\n  authority  http://127.0.0.1:1'); import signal; signal.pause()")
+    with workspace(tmp_path) as space, ServerProcess(space) as server:
+        server._process.kill()
+        server._process.wait()
+        with pytest.raises(DemoError, match=r"^the server was killed \(SIGKILL\)\. See .*server\.log"):
+            server.require_running()
+
+
+def test_a_server_that_fails_later_is_quoted_without_its_welcome(tmp_path, monkeypatch):
+    late = "print('Hushfold is up\\n  logs  here'); import os, sys; print('Error: the api ended'); sys.exit(1)"
+    command(monkeypatch, late)
+    with workspace(tmp_path) as space, ServerProcess(space) as server:
+        server._process.wait()
+        with pytest.raises(DemoError, match=r"^the server ended with status 1: Error: the api ended\. See"):
+            server.require_running()
+
+
 def test_a_server_that_does_not_stop_is_killed(tmp_path, monkeypatch):
     stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('Hushfold is up'); signal.pause()"
     command(monkeypatch, f"{stubborn}\nwhile True: signal.pause()")
@@ -88,7 +119,7 @@ def test_a_server_that_ends_in_between_is_noticed(tmp_path, monkeypatch):
     command(monkeypatch, "print('Hushfold is up')")
     with workspace(tmp_path) as space, ServerProcess(space) as server:
         server._process.wait()
-        with pytest.raises(DemoError, match="ended with status 0"):
+        with pytest.raises(DemoError, match=r"ended with status 0\. See"):
             server.require_running()
 
 

@@ -79,13 +79,13 @@ def test_phones_refuse_weaker_terms(weaker):
 @pytest.mark.parametrize(
     ("numbers", "said"),
     [
-        ({"phones": 0}, "--phones is 0; 3 to 200"),
-        ({"phones": -1}, "--phones is -1"),
+        ({"phones": 0}, "--phones .make's N. is 0; 3 to 200"),
+        ({"phones": -1}, "make's N. is -1"),
         ({"phones": 2}, "would hide nobody"),
         ({"phones": 201}, "3 to 200 are possible"),
-        ({"rounds": 0}, "--rounds is 0; 1 to 50"),
-        ({"rounds": 51}, "--rounds is 51"),
-        ({"lost": -1}, "--lost is -1"),
+        ({"rounds": 0}, "--rounds .make's ROUNDS. is 0; 1 to 50"),
+        ({"rounds": 51}, "ROUNDS. is 51"),
+        ({"lost": -1}, "--lost .make's LOST. is -1"),
         ({"lost": 10}, "0 to 9 may disappear"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import random
 
 import pytest
@@ -55,7 +56,7 @@ def test_a_file_of_texts_is_read_in_order(tmp_path, pack):
 
 @pytest.mark.parametrize(
     "record",
-    ["{", "[]", "7", '{"user": "a"}', '{"user": 1, "text": "x"}', '{"user": "a", "text": null}'],
+    ["{", "[" * 100_000, "[]", "7", '{"user": "a"}', '{"user": 1, "text": "x"}', '{"user": "a", "text": null}'],
 )
 def test_a_line_that_is_no_message_is_named(tmp_path, record):
     path = tmp_path / "texts.jsonl"
@@ -64,17 +65,49 @@ def test_a_line_that_is_no_message_is_named(tmp_path, record):
         read_people(path)
 
 
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(UsageError, match=r"none\.jsonl cannot be read: there is no such file"):
-        read_people(tmp_path / "none.jsonl")
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\u0085"])
+def test_only_a_newline_ends_a_line(tmp_path, separator):
+    """JSON allows the other separators inside a text; a carriage return before the newline is white space."""
+    path = tmp_path / "texts.jsonl"
+    text = f"one{separator}two"
+    record = json.dumps({"user": "a", "text": text}, ensure_ascii=False)
+    path.write_bytes(b"\xef\xbb\xbf" + f"{record}\r\n{record}\r\n".encode())  # and a byte order mark
+    assert read_people(path) == [Person("a", (text, text))]
 
 
-@pytest.mark.parametrize("content", [gzip.compress(b"{}" * 500)[:-20], gzip.compress(b"x")[:10] + b"\xff" * 9, b"\xff"])
-def test_a_damaged_file_is_a_usage_error(tmp_path, content):
-    path = tmp_path / "texts.jsonl.gz"
-    path.write_bytes(content)
-    with pytest.raises(UsageError, match="cannot be read"):
+GZIP = gzip.compress(b"{}" * 500)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "there is no such file"),
+        (b"", "the file is empty"),
+        (b"\n\n", "the file is empty"),
+        (gzip.compress(b""), "the file is empty"),
+        (GZIP[:-20], "the gzip file is damaged or cut off"),
+        (gzip.compress(b"x")[:10] + b"\xff" * 9, "the gzip file is damaged or cut off"),
+        (b"{\xff", r"it is not UTF-8 text \(byte 1\)"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_in_plain_words(tmp_path, content, said):
+    path = tmp_path / "texts.jsonl"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match=rf"texts\.jsonl cannot be read: {said}\. Give a file of JSON lines"):
         read_people(path)
+
+
+def test_a_folder_is_named_once(tmp_path):
+    with pytest.raises(UsageError, match="cannot be read: it is a folder") as caught:
+        read_people(tmp_path)
+    assert str(caught.value).count(str(tmp_path)) == 1
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="it is no regular file"):
+        read_people(tmp_path / "pipe")
 
 
 PEOPLE = [Person(name, ("m",) * FEWEST) for name in "abcdef"]

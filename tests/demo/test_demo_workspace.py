@@ -14,7 +14,7 @@ def test_a_new_folder_is_made(tmp_path):
         assert space.home.is_dir()
 
 
-def test_what_an_earlier_run_left_is_removed(tmp_path):
+def test_what_an_earlier_run_left_is_removed_but_its_report(tmp_path):
     with workspace(tmp_path) as space:
         for folder in (space.server, space.phones):
             (folder / "deep").mkdir(parents=True)
@@ -22,7 +22,8 @@ def test_what_an_earlier_run_left_is_removed(tmp_path):
         space.report.write_text("old")
         (tmp_path / "mine.txt").write_text("kept")
     with workspace(tmp_path) as space:
-        assert not any(path.exists() for path in (space.server, space.phones, space.report))
+        assert not any(path.exists() for path in (space.server, space.phones))
+        assert space.report.read_text() == "old"
     assert (tmp_path / "mine.txt").read_text() == "kept"
 
 
