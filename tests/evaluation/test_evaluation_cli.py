@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from hushfold_evaluation.cli import MISUSED, main
+
 COMMAND = [sys.executable, "-m", "hushfold_evaluation.cli"]
 
 
@@ -37,22 +39,22 @@ def data(tmp_path, public, people):
         (["--clients", "broken.jsonl"], "broken.jsonl, line 1: a JSON object"),
         (["--users", "7"], "--users is 7; the texts have 6 people"),
         (["--only", "oracle"], "there is no predictor 'oracle'. Choose among trigram,"),
+        ([], "there are no public texts"),
     ],
 )
-def test_mistakes_are_told_in_a_sentence(data, arguments, said):
+def test_mistakes_are_told_in_a_sentence(data, arguments, said, monkeypatch, capsys):
     (data / "broken.jsonl").write_text("no json\n")
-    done = run(data, *arguments)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert not (data / "build").exists()
-
-
-def test_without_public_texts_it_says_what_to_set(data):
     (data / "text" / "a-public.jsonl.gz").unlink()
-    done = run(data, "--users", "1")
-    assert done.returncode == 2
-    assert "HUSHFOLD_DATA" in done.stderr
+    monkeypatch.chdir(data)
+    monkeypatch.setenv("HUSHFOLD_DATA", str(data))
+    monkeypatch.setattr(sys, "argv", ["hushfold-evaluate", "--users", "2", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == MISUSED
+    told = capsys.readouterr().err
+    assert said in told
+    assert len(told.strip().splitlines()) == 1
+    assert not (data / "build").exists()
 
 
 @pytest.mark.slow
