@@ -10,13 +10,11 @@ that time. `sharing` to `unmasking` are the steps of secure aggregation. Two rul
 2. `move` is one UPDATE that names the phase it leaves. If two processes move a round at once, one of them gets a
    StateError and has changed nothing.
 
-It is SQLite, in one file. Only `_sqlite_engine` knows so: the statements are portable.
+It is SQLite, in one file. Only `sqlite` knows so: the statements are portable.
 """
 
 from __future__ import annotations
 
-import os
-import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
@@ -29,7 +27,6 @@ from sqlalchemy import (
     Column,
     Connection,
     Double,
-    Engine,
     Enum,
     ForeignKey,
     ForeignKeyConstraint,
@@ -40,21 +37,18 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    create_engine,
-    event,
     func,
     insert,
     inspect,
     select,
     update,
 )
-from sqlalchemy.engine import URL
 from sqlalchemy.exc import DatabaseError
 
 from .errors import ConfigurationError, NotFound, SchemaMismatch, StateError
+from .sqlite import READS, sqlite_engine
 
 SCHEMA_VERSION = 2
-BUSY_TIMEOUT = 30.0  # seconds that a writer waits for another process's transaction
 
 
 class Phase(StrEnum):
@@ -251,8 +245,8 @@ class Database:
     """
 
     def __init__(self, path: Path) -> None:
-        self._engine = _sqlite_engine(path)
-        self._reading = self._engine.execution_options(hushfold_reads=True)
+        self._engine = sqlite_engine(path)
+        self._reading = self._engine.execution_options(**{READS: True})
         try:
             with self.begin() as connection:
                 _check_schema(connection, path)
@@ -323,37 +317,6 @@ def withdraw(connection: Connection, number: int, reason: str) -> None:
         .where(releases.c.number == number)
         .values(status=ReleaseStatus.WITHDRAWN, custom={**custom, "reason": reason})
     )
-
-
-def _sqlite_engine(path: Path) -> Engine:
-    # SQLite would create the file readable to all; its -wal and -shm files inherit the mode.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    engine = create_engine(
-        URL.create("sqlite", database=str(path)),
-        connect_args={"timeout": BUSY_TIMEOUT},
-        pool_size=16,
-        hide_parameters=True,  # errors must not carry what devices sent into a log
-    )
-
-    @event.listens_for(engine, "connect")
-    def configure(raw: sqlite3.Connection, _record: object) -> None:
-        # The driver would begin transactions by itself, late and deferred: two that read before they write would
-        # then fail, not wait. `begin` below does it.
-        raw.isolation_level = None
-        raw.execute("PRAGMA foreign_keys = ON")
-        # FULL syncs the log at every commit. With NORMAL, WAL may lose the last transactions in a power failure:
-        # a budget charge could vanish after devices had answered to it.
-        raw.execute("PRAGMA synchronous = FULL")
-        if raw.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-            raw.execute("PRAGMA journal_mode = WAL")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        reads = connection.get_execution_options().get("hushfold_reads", False)
-        connection.exec_driver_sql(f"PRAGMA query_only = {'ON' if reads else 'OFF'}")
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
-
-    return engine
 
 
 def _check_schema(connection: Connection, path: Path) -> None:

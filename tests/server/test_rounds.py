@@ -412,5 +412,7 @@ def test_check_in(server):
     assert isinstance(server.rounds.check_in("elsewhere", b"\1" * 16), messages.ComeBack)
     server.write(update(tasks).values(status=TaskStatus.PAUSED))
     assert server.rounds.check_in("keyboard-en", b"\2" * 16) == invitation  # the round under way goes on to its end
+    server.write(update(tasks).values(status=TaskStatus.FINISHING))
+    assert server.rounds.check_in("keyboard-en", b"\3" * 16) == invitation
     server.write(update(tasks).values(status=TaskStatus.HALTED))
     assert server.rounds.check_in("keyboard-en", b"\2" * 16).after_ms == 900_000

@@ -188,7 +188,8 @@ class Learning:
         # TFF keeps the old state, without a word, if the mean update is not finite.
         if not finite or output["metrics/finalizer/update_non_finite"]:
             raise LearningDiverged(
-                "the round's sum leads to weights that are not finite", "Lower the server's learning rate"
+                "the round's sum leads to weights that are not finite",
+                "Finish the task with what it learned before; a new one may have a lower learning rate of the server",
             )
         return self.state_from_tree(new)
 
