@@ -82,7 +82,7 @@ def test_a_fleet_learns_a_release_and_can_do_so_again(tmp_path):
         assert report["dropped"] == report["invited"] - report["reported"]
         for name in ("invited", "reported", "dropped"):
             assert report[name] == sum(each[name] for each in report["history"])
-        assert report["reported"] == sum(phone["reported"] for phone in report["phones"])
+        assert report["reported"] <= sum(phone["reported"] for phone in report["phones"])
         assert 0 < report["epsilon"] <= report["epsilon_charged"]
         assert all(phone["epsilon_charged"] > 0 for phone in report["phones"] if phone["reported"])
         assert sum(phone["bytes_sent"] > 0 for phone in report["phones"]) >= report["asked"]["floor"]
