@@ -20,6 +20,8 @@ What is here is the public surface; it loads lazily, so that `import hushfold` c
     redaction      what is taken out of a message before it is stored
     model          a model on LiteRT: its training graph, and the graph that is served
     reading        a text read by the model as it is typed
+    offensive      words that are offered only to who writes them
+    words          the user's own words, and what the user decides about words
     lexicon        every word that can be offered, the model's and the user's
     memory         what the user writes after what
     spelling       how far what was typed is from every word

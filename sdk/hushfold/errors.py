@@ -11,6 +11,7 @@ HushfoldError               message: what happened and why; advice: what to do
 +-- ModelError              a model's files or its runtime
 |   +-- TrainingDiverged    an update became useless and was discarded
 +-- NotEligible             too little to learn from
++-- WordRefused             what was given is no word that could be kept
 +-- MessagesDeleted         the user deleted what a session was learning from
 +-- UpdateError             a release could not be had; the active model stays
 |   +-- ReleaseRefused      it was offered and failed verification
@@ -90,6 +91,10 @@ class TrainingDiverged(ModelError):
 
 class NotEligible(HushfoldError):
     """This device has nothing to learn from."""
+
+
+class WordRefused(HushfoldError):
+    """What was given is no word that could be kept."""
 
 
 class MessagesDeleted(HushfoldError):

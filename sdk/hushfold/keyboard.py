@@ -6,15 +6,17 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from hushfold_format import FIRST_WORD, ModelFiles, message_ids
+from hushfold_format import FIRST_WORD, ModelFiles, message_ids, tokenize
 
 from .clock import Clock, SystemClock
 from .lexicon import Lexicon
 from .memory import NgramMemory
 from .model import Vector
+from .offensive import OFFENSIVE
 from .redaction import redact
 from .store import Message, Store
 from .suggestions import Suggester, Suggestion
+from .words import LEARN_AT, PersonalWords
 
 _LEARNING = "keyboard_learning"
 _ON, _OFF = b"1", b"0"
@@ -47,9 +49,12 @@ class Keyboard:
         """Called when messages were deleted, to stop serving weights that were trained on them; `Device` sets it."""
         self._store = store
         self._clock = clock or SystemClock()
-        self._habits = threading.Lock()  # held while they are exchanged
+        self.words = PersonalWords(store, files.vocabulary, self._clock)
+        """The user's own words, and what the user decides about words."""
+        self._habits = threading.Lock()  # held while they are exchanged; taken after the store's, where both are
         self._suggester: Suggester
         self._suggester = Suggester(files, vector)
+        self._words_known = 0  # revision of the words that the lexicon has
         self._remember()
 
     def serve(self, files: ModelFiles, vector: Vector) -> None:
@@ -68,6 +73,8 @@ class Keyboard:
 
     def suggest(self, text_before_cursor: str, count: int = 3) -> list[Suggestion]:
         """At most `count` suggestions, best first, for any text: see `suggestions.Suggester.suggest`."""
+        if self.words.revision != self._words_known:
+            self._look_up_words()
         return self._suggester.suggest(text_before_cursor, count)
 
     @property
@@ -99,6 +106,9 @@ class Keyboard:
                 return False
             self._store.add_message(cleaned, self._clock.now())
             self._suggester.habits.memory.add(cleaned)
+            self.words.observe(cleaned)
+        if any(token.text.lower() in OFFENSIVE for token in tokenize(cleaned)):
+            self._look_up_words()  # it may be the user's word by now
         return True
 
     def messages(self, limit: int | None = None) -> list[Message]:
@@ -108,9 +118,12 @@ class Keyboard:
     def forget(self, text: str) -> int:
         """Delete every message that contains `text` as whole words, whatever its case; how many there were.
 
-        What was trained from them and not yet used goes too. Raises ValueError if `text` is blank.
+        What was trained from them goes too. If `text` is a word of the user's own, it stays forgotten: see
+        `words.forget`. Raises ValueError if `text` is blank.
         """
         forgotten = self._store.forget_text(text)
+        if self.words.is_own(text):
+            self.words.forget(text)
         self._after_deletion()
         return forgotten
 
@@ -119,6 +132,7 @@ class Keyboard:
         try:
             self._store.wipe()
         finally:
+            self.words.reload()
             self._after_deletion()
 
     def _after_deletion(self) -> None:
@@ -127,6 +141,17 @@ class Keyboard:
 
     def _remember(self) -> None:
         """Count the user's habits anew, from the messages that are there."""
-        with self._habits, self._store.transaction():
+        with self._store.transaction(), self._habits:
             memory = NgramMemory(message.text for message in self._store.messages())
             self._suggester.habits = replace(self._suggester.habits, memory=memory)
+        self._look_up_words()
+
+    def _look_up_words(self) -> None:
+        """Offer the words as they stand now."""
+        with self._habits:
+            habits = self._suggester.habits
+            self._words_known = self.words.revision
+            own, trusted = self.words.offered(), self.words.trusted()
+            rude = {word for word in OFFENSIVE - own.keys() - trusted if habits.memory.count(word) < LEARN_AT}
+            lexicon = Lexicon(self._suggester.vocabulary, own, self.words.forms(), rude | self.words.blocked())
+            self._suggester.habits = replace(habits, lexicon=lexicon, trusted=trusted)

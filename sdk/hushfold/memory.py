@@ -59,6 +59,11 @@ class NgramMemory:
                         self._following[length][tuple(tokens[at - length : at])][tokens[at]] += 1
             self._frequencies = None
 
+    def count(self, word: str) -> int:
+        """How often a lower-case word was written."""
+        with self._lock:
+            return self._following[0][()][word]
+
     @property
     def words(self) -> int:
         """Words counted."""

@@ -48,6 +48,13 @@ _VERSION_1 = (
         name  TEXT PRIMARY KEY,
         value BLOB NOT NULL  -- what was trained on the messages and is in use; goes with any of them
     )""",
+    """CREATE TABLE personal_words (
+        word      TEXT PRIMARY KEY,  -- lower-case
+        form      TEXT NOT NULL,     -- as the user writes it
+        sightings INTEGER NOT NULL,
+        standing  TEXT NOT NULL,     -- Standing
+        seen_at   REAL NOT NULL      -- unix seconds, when it was last written or decided on
+    )""",
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1,)
