@@ -45,27 +45,31 @@ if TYPE_CHECKING:
     from .clock import Clock, ManualClock, SystemClock
     from .conditions import Conditions, ConditionSource, HostConditions, Reason, Requirements, SimulatedConditions
     from .device import Device, DevicePolicy
-    from .errors import HushfoldError, KeyUnavailable, ModelError, StoreError, UpdateError
+    from .errors import HushfoldError, KeyUnavailable, ModelError, StoreError, UpdateError, WordRefused
     from .keyboard import Keyboard
     from .keys import KeyFile, KeyProvider, Keyring
     from .ledger import Contribution, DeviceBudget
     from .participation import Outcome, OutcomeKind, Participation, Step
+    from .personal import PersonalWeights, Score, Trial
     from .service import Service
     from .suggestions import Kind, Suggestion
     from .version import VERSION
+    from .words import PersonalWord, PersonalWords, Standing
 
 _HOMES = {
     "clock": ("Clock", "ManualClock", "SystemClock"),
     "conditions": ("ConditionSource", "Conditions", "HostConditions", "Reason", "Requirements", "SimulatedConditions"),
     "device": ("Device", "DevicePolicy"),
-    "errors": ("HushfoldError", "KeyUnavailable", "ModelError", "StoreError", "UpdateError"),
+    "errors": ("HushfoldError", "KeyUnavailable", "ModelError", "StoreError", "UpdateError", "WordRefused"),
     "keyboard": ("Keyboard",),
     "keys": ("KeyFile", "KeyProvider", "Keyring"),
     "ledger": ("Contribution", "DeviceBudget"),
+    "personal": ("PersonalWeights", "Score", "Trial"),
     "participation": ("Outcome", "OutcomeKind", "Participation", "Step"),
     "service": ("Service",),
     "suggestions": ("Kind", "Suggestion"),
     "version": ("VERSION",),
+    "words": ("PersonalWord", "PersonalWords", "Standing"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -91,15 +95,22 @@ __all__ = [
     "Outcome",
     "OutcomeKind",
     "Participation",
+    "PersonalWeights",
+    "PersonalWord",
+    "PersonalWords",
     "Reason",
     "Requirements",
+    "Score",
     "Service",
     "SimulatedConditions",
+    "Standing",
     "Step",
     "StoreError",
     "Suggestion",
     "SystemClock",
+    "Trial",
     "UpdateError",
+    "WordRefused",
 ]
 
 

@@ -24,7 +24,9 @@ def test_the_examples_run_one_after_the_other(tmp_path, monkeypatch, capsys):
     for example in EXAMPLES:
         exec(compile(example, str(README), "exec"), names)
     printed = capsys.readouterr().out
-    assert len(EXAMPLES) == 4
+    assert len(EXAMPLES) == 5
+    assert "tomorrow correction" in printed
+    assert "0 messages to learn from, 40 needed" in printed
     assert "['see you at the allotment on sunday']" in printed
     assert re.search(r"^waiting for (conditions to settle|external power)$", printed, re.MULTILINE)
     assert re.search(
