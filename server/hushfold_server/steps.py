@@ -59,7 +59,7 @@ def index_of(stage: Stage, device: bytes) -> int:
     try:
         return _session(stage).index_of(device)
     except KeyError:
-        raise Refused("this device is not in the session: check in again") from None
+        raise Refused("this device is not in the session") from None
 
 
 def public_key_of(stage: Stage, device: bytes) -> bytes:
@@ -77,7 +77,7 @@ def accept(stage: Stage, device: bytes, message: Message, now: float, total: Enc
         case Joining(), Join():
             return stage.accept(message, now)
         case _, Join():
-            raise Refused("the session has begun without this device: check in again")
+            raise Refused("the session has begun without this device")
         case Sharing(), Shares():
             return stage.accept(index_of(stage, device), message)
         case Masking(), Masked():
