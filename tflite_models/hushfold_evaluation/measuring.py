@@ -75,7 +75,7 @@ def workers(processes: int, log: Path) -> Iterator[ProcessPoolExecutor]:
 
 def _write_errors_to(log: Path) -> None:
     """C++ libraries write to the file descriptor, whatever Python calls standard error."""
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(descriptor, 2)
     os.close(descriptor)
 

@@ -19,7 +19,7 @@ from .texts import Person
 
 SHOWN = 3
 """Suggestions that a person sees."""
-PERPLEXITY_WORDS = 60
+PERPLEXITY_WORDS = 30
 """Of one person at most, evenly spaced: each needs the whole distribution."""
 _LEAST_PROBABILITY = 1e-9  # what a word gets that the predictor holds impossible
 
