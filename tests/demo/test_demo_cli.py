@@ -99,8 +99,11 @@ def test_a_fleet_learns_a_release_and_can_do_so_again(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_stops_cleanly_in_the_middle_of_a_round(tmp_path, number):
+def test_it_stops_cleanly_in_the_middle_of_a_round(request, tmp_path, number):
     home = tmp_path / "demo"
+    # A shell has its background jobs ignore the interrupt, and children inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     process = subprocess.Popen(
         [*COMMAND, "--phones", "4", "--lost", "0", "--home", str(home)],
         stdout=subprocess.PIPE,
