@@ -21,6 +21,7 @@ What is here is the public surface; it loads lazily, so that `import hushfold` c
     model          a model on LiteRT: its training graph, and the graph that is served
     reading        a text read by the model as it is typed
     offensive      words that are offered only to who writes them
+    wordlists      lists of words, from other keyboards and to them
     words          the user's own words, and what the user decides about words
     lexicon        every word that can be offered, the model's and the user's
     memory         what the user writes after what

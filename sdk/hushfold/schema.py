@@ -51,8 +51,9 @@ _VERSION_1 = (
     """CREATE TABLE personal_words (
         word      TEXT PRIMARY KEY,  -- lower-case
         form      TEXT NOT NULL,     -- as the user writes it
+        lead      INTEGER NOT NULL,  -- how much more often than others this form was written lately, within bounds
         sightings INTEGER NOT NULL,
-        standing  TEXT NOT NULL,     -- Standing
+        decision  TEXT,              -- a Standing that the user has given it
         seen_at   REAL NOT NULL      -- unix seconds, when it was last written or decided on
     )""",
 )

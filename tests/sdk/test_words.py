@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from hushfold import words as words_module
 from hushfold.clock import ManualClock
-from hushfold.errors import WordRefused
+from hushfold.errors import StoreError, WordRefused
+from hushfold.redaction import redact
 from hushfold.store import Store
 from hushfold.words import LONGEST, PersonalWords, Standing
 from hushfold_format import Vocabulary
 
-VOCABULARY = Vocabulary(("see", "you", "at", "the", "."), {})
+VOCABULARY = Vocabulary(("see", "you", "at", "the", ".", "i", "london"), {"i": "I", "london": "London"})
 KEY = bytes(range(32))
 
 
@@ -55,8 +56,32 @@ def test_the_ladder_can_be_adjusted(store, clock):
     assert not words.trusted()
 
 
+def test_the_words_of_a_settings_screen(words, clock):
+    clock.advance(60)
+    write(words, "see tmr", 2)
+    words.observe("at McFly")
+    words.teach("Zork")
+    words.block("lah")
+    words.forget("Foo")
+    assert [(word.form, word.sightings, word.standing) for word in words.all()] == [
+        ("foo", 0, Standing.FORGOTTEN),
+        ("lah", 0, Standing.BLOCKED),
+        ("McFly", 1, Standing.HIDDEN),
+        ("tmr", 2, Standing.OFFERED),
+        ("Zork", 0, Standing.TAUGHT),
+    ]
+    assert {word.seen_at for word in words.all()} == {clock.now()}
+    words.observe("tmr")
+    assert [word.standing for word in words.all() if word.form == "tmr"] == [Standing.LEARNED]
+
+
+def test_short_numbers_are_words(words):
+    write(words, "see you 2 at the 4", 3)
+    assert words.trusted() == {"2", "4"}
+
+
 def test_what_is_never_a_word(words):
-    write(words, "see you <number> 12 5551234 a@b.example https://x.example/abc :) \U0001f600 the", 5)
+    write(words, "see you <number> 123 5551234 a@b.example https://x.example/abc :) \U0001f600 the", 5)
     assert words.all() == []
 
 
@@ -68,6 +93,13 @@ def test_what_is_never_a_word(words):
         (["see you. Tmr", "Tmr"], "tmr"),
         (["SEE YOU TMR", "SEE TMR"], "tmr"),  # the capitals are the shout's
         (["see O\u2019Brien", "O\u2019Brien", "see O\u2019Brien"], "O'Brien"),
+        (["see you\nTmr", "see you\nTmr"], "tmr"),  # a line begins like a sentence
+        (["see you \U0001f600 Tmr", "\U0001f600 Tmr"], "tmr"),  # and what follows an emoji may
+        (["see you, Tmr", "see you, Tmr"], "Tmr"),
+        (["see tmr", "see TMR", "see tmr"], "tmr"),  # the more usual form
+        (["see TMR", "see tmr", "see tmr", "see tmr"], "tmr"),
+        (["see 'tmr'", "see 'tmr"], "tmr"),
+        (["see goin'", "see goin'"], "goin'"),
     ],
 )
 def test_a_word_is_written_as_the_user_writes_it(words, messages, form):
@@ -78,9 +110,46 @@ def test_a_word_is_written_as_the_user_writes_it(words, messages, form):
 
 def test_a_taught_word_is_there_at_once_and_as_it_was_taught(words):
     words.teach(" iPhone ")
+    words.observe("see IPHONE you")  # the user's last word is the taught one
     assert words.offered() == {"iphone": "iPhone"}
     assert words.trusted() == {"iphone"}
     assert words.forms() == {"iphone": "iPhone"}
+
+
+def test_a_word_of_the_model_is_written_as_the_user_writes_it(words, store):
+    write(words, "see i", 2)
+    assert words.forms() == {}  # not yet sure
+    assert words.surface("I") is None
+    words.observe("see i")
+    assert words.forms() == {"i": "i"}
+    assert words.surface("I") == "i"
+    assert not words.offered()
+    assert not words.trusted()
+    assert words.all() == []
+    write(words, "see I", 1)
+    assert words.forms() == {}
+    write(words, "see I", 2)
+    assert store.execute("SELECT * FROM personal_words") == []  # nothing is kept of who writes as people do
+
+
+@pytest.mark.parametrize("message", ["london", "see you. london", "SEE LONDON", "see London", "see you the"])
+def test_no_casing_is_kept_of_what_says_nothing_about_it(words, store, message):
+    write(words, message, 20)
+    assert store.execute("SELECT * FROM personal_words") == []
+
+
+def test_a_habit_of_casing_can_change(words):
+    write(words, "see london", 100)
+    write(words, "see London", 10)
+    assert words.forms() == {}
+
+
+def test_the_form_of_a_word(words):
+    assert words.surface("mcfly") is None
+    words.observe("see McFly")
+    assert words.surface("MCFLY") == "McFly"
+    words.forget("McFly")
+    assert words.surface("mcfly") is None
 
 
 def test_a_blocked_word_stays_blocked_however_often_it_is_written(words):
@@ -88,8 +157,31 @@ def test_a_blocked_word_stays_blocked_however_often_it_is_written(words):
     words.block("Lah")
     write(words, "lah", 5)
     assert words.blocked() == {"lah"}
+    assert words.is_blocked("LAH")
+    assert not words.is_own("lah")
     assert not words.offered()
     assert not words.trusted()
+
+
+def test_an_unblocked_word_is_where_it_was(words):
+    write(words, "see Lah", 3)
+    before = words.all()
+    words.block("lah")
+    assert words.all() != before
+    words.unblock("lah")
+    assert words.all() == before
+    assert words.offered() == {"lah": "Lah"}
+
+
+@pytest.mark.parametrize("decide", [PersonalWords.teach, PersonalWords.forget])
+def test_only_a_block_is_unblocked(words, decide):
+    decide(words, "lah")
+    before = words.all()
+    words.unblock("lah")
+    assert words.all() == before
+    words.block("lah")
+    words.unblock("lah")
+    assert words.all() == []
 
 
 def test_a_forgotten_word_stays_forgotten_until_it_is_taught(words, store):
@@ -117,12 +209,44 @@ def test_a_word_of_the_model_can_be_blocked_and_taught_another_form(words):
 
 
 @pytest.mark.parametrize(
-    "word",
-    ["", "  ", "two words", "a@b.example", "https://x.example", "5551234567", "12", "x" * (LONGEST + 1), "<s>", "a\nb"],
+    "word", ["tmr", "b4", "2", "C3PO", "o\u2019clock", "wi-fi", "na\u00efve", "\u0928\u092e\u0938\u094d\u0924\u0947"]
 )
-def test_what_cannot_be_taught_is_refused_with_advice(words, word):
-    for decide in (words.teach, words.block, words.forget, words.reset):
-        with pytest.raises(WordRefused) as caught:
+def test_what_can_be_taught(words, word):
+    words.teach(word)
+    assert list(words.offered().values()) == [word.replace("\u2019", "'")]
+    assert words.is_own(word.upper())
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("", "no word"),
+        (" \n", "no word"),
+        ("two words", "2 words"),
+        ("a\nb", "2 words"),
+        ("a@b.example", "e-mail"),
+        ("https://x.example", "link"),
+        ("www.x.example", "link"),
+        ("5551234567", "long number"),
+        ("a5551234", "long number"),
+        ("Hunter2hunter", "password"),
+        ("123", "3 digits"),
+        ("x" * (LONGEST + 1), "49 characters"),
+        ("<s>", "not a word"),
+        ("<number>", "not a word"),
+        ("'", "not a word"),
+        ("-", "not a word"),
+        ("a--b", "not a word"),
+        ("\u00b2", "not a word"),
+        ("\u0301", "not a word"),
+        ("\U0001f600", "not a word"),
+        ("\ud800", "password"),
+        ("a\0b", "not a word"),
+    ],
+)
+def test_what_cannot_be_taught_is_refused_with_advice(words, word, reason):
+    for decide in (words.teach, words.block, words.unblock, words.forget, words.reset):
+        with pytest.raises(WordRefused, match=reason) as caught:
             decide(word)
         assert caught.value.advice
     assert words.all() == []
@@ -144,9 +268,32 @@ def test_the_revision_grows_with_what_suggestions_depend_on(words):
         words.observe("tmr")
         revisions.append(words.revision)
     first, hidden, offered, learned, fourth, fifth = revisions
-    assert first < hidden < offered < learned == fourth == fifth
-    words.block("tmr")
-    assert words.revision > fifth
+    assert first == hidden < offered < learned == fourth == fifth
+    for change in (
+        lambda: words.block("tmr"),
+        lambda: words.unblock("tmr"),
+        lambda: words.teach("TMR"),
+        lambda: words.forget("tmr"),
+        lambda: write(words, "see i", 3),
+        lambda: words.import_words(b"lah", "list.txt"),
+        words.reload,
+    ):
+        before = words.revision
+        change()
+        assert words.revision > before
+
+
+def test_memory_is_as_the_store_when_a_write_fails(words, store, clock):
+    words.teach("lah")
+    before = words.all()
+    store.execute(
+        "CREATE TRIGGER full BEFORE INSERT ON personal_words WHEN NEW.word = 'zzz' "
+        "BEGIN SELECT RAISE(FAIL, 'full'); END"
+    )
+    with pytest.raises(StoreError, match="full"):
+        words.observe("see tmr zzz")
+    assert words.all() == before
+    assert PersonalWords(store, VOCABULARY, clock).all() == before
 
 
 def test_beyond_the_quota_the_rarest_and_oldest_go(words, clock, monkeypatch):
@@ -158,7 +305,8 @@ def test_beyond_the_quota_the_rarest_and_oldest_go(words, clock, monkeypatch):
     clock.advance(1)
     words.observe("eee")
     assert {word.form for word in words.all()} == {"aaa", "zzz", "eee"}
-    assert {word.standing for word in words.all()} == {Standing.SEEN, Standing.TAUGHT}
+    words.observe("see you london")  # of a word of the model too
+    assert len(words.all()) == 3
 
 
 def test_writing_and_deciding_at_once(words):
@@ -183,7 +331,7 @@ def test_any_message_and_any_word_is_taken_or_refused(texts):
     with TemporaryDirectory() as folder, Store(Path(folder) / "store.db", KEY) as store:
         words = PersonalWords(store, VOCABULARY, ManualClock())
         for text in texts:
-            words.observe(text)
+            words.observe(redact(text))
             with suppress(WordRefused):
                 words.teach(text)
                 assert words.is_own(text)
