@@ -253,6 +253,12 @@ def test_a_list_never_says_less_than_is_known(words, new_words):
     assert again.all() == before
 
 
+def test_no_form_is_kept_of_a_word_that_a_list_says_is_forgotten(words):
+    words.import_words(to_bytes([Entry(1, "Zork", 3, "forgotten", 1)]), "hushfold.txt")
+    (word,) = words.all()
+    assert (word.form, word.standing) == ("zork", Standing.FORGOTTEN)
+
+
 def test_damaged_lines_of_an_export_are_skipped(words):
     header = to_bytes([]).decode()
     rows = "tmr\t2\tseen\t1\ntmr\ntmr\tx\tseen\t1\nlah\t2\tadored\t1\nlah\t0\tseen\t0\n" + "9" * 5 + "\t1\tseen\t0\n"

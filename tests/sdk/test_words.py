@@ -110,7 +110,7 @@ def test_a_word_is_written_as_the_user_writes_it(words, messages, form):
 
 def test_a_taught_word_is_there_at_once_and_as_it_was_taught(words):
     words.teach(" iPhone ")
-    words.observe("see IPHONE you")  # the user's last word is the taught one
+    write(words, "see IPHONE you", 20)  # what was taught is the user's last word
     assert words.offered() == {"iphone": "iPhone"}
     assert words.trusted() == {"iphone"}
     assert words.forms() == {"iphone": "iPhone"}
@@ -168,13 +168,14 @@ def test_an_unblocked_word_is_where_it_was(words):
     before = words.all()
     words.block("lah")
     assert words.all() != before
+    write(words, "see lah", 5)  # is not counted
     words.unblock("lah")
     assert words.all() == before
     assert words.offered() == {"lah": "Lah"}
 
 
 @pytest.mark.parametrize("decide", [PersonalWords.teach, PersonalWords.forget])
-def test_only_a_block_is_unblocked(words, decide):
+def test_only_a_block_is_unblocked(words, store, decide):
     decide(words, "lah")
     before = words.all()
     words.unblock("lah")
@@ -182,6 +183,7 @@ def test_only_a_block_is_unblocked(words, decide):
     words.block("lah")
     words.unblock("lah")
     assert words.all() == []
+    assert store.execute("SELECT * FROM personal_words") == []
 
 
 def test_a_forgotten_word_stays_forgotten_until_it_is_taught(words, store):
