@@ -25,7 +25,6 @@ import json
 import plistlib
 import re
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -144,7 +143,9 @@ def _unpacked(content: bytes, name: str) -> tuple[bytes, str]:
             with archive.open(named[0]) as file:
                 # The size that an archive states may be false: what counts is what comes out.
                 unpacked = file.read(LARGEST + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
+    except WordRefused:
+        raise
+    except Exception as error:  # of many kinds, depending on what is damaged
         raise WordRefused(
             f"{name} cannot be unpacked: {error}", "Unpack it and give the file with the words"
         ) from error

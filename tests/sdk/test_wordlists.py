@@ -44,10 +44,11 @@ def words(new_words):
 
 
 def zipped(**files):
+    """An archive; a `_` in a name stands for a dot."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
-            archive.writestr(name.replace("_", "."), content)
+            archive.writestr(zipfile.ZipInfo(name.replace("_", ".")), content, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
@@ -181,6 +182,7 @@ REFUSED = {
     "too large": (b"a\n" * (LARGEST // 2 + 1), "larger than 8 MiB"),
     "zip bomb": (zipped(dictionary_txt=b"a\n" * (LARGEST // 2 + 1)), "larger than 8 MiB"),
     "damaged zip": (zipped(dictionary_txt=GBOARD_1)[:60], "unpacked"),
+    "zip of a file without a name": (zipped(**{"": "tmr"}), "unpacked"),
     "zip of a zip": (zipped(dictionary_txt=zipped(dictionary_txt=GBOARD_1)), "no text|UTF-8"),
     "zip of other things": (zipped(a_txt="a", b_txt="b"), "2 files"),
     "zip of an empty file": (zipped(a=""), "empty"),
