@@ -22,6 +22,8 @@ What is here is the public surface; it loads lazily, so that `import hushfold` c
     reading        a text read by the model as it is typed
     offensive      words that are offered only to who writes them
     wordlists      lists of words, from other keyboards and to them
+    word           one word of the user's, and what becomes of it as it is seen and decided on
+    merging        a list of words meets those that the user has
     words          the user's own words, and what the user decides about words
     lexicon        every word that can be offered, the model's and the user's
     memory         what the user writes after what
@@ -50,12 +52,15 @@ if TYPE_CHECKING:
     from .keyboard import Keyboard
     from .keys import KeyFile, KeyProvider, Keyring
     from .ledger import Contribution, DeviceBudget
+    from .merging import ImportReport
     from .participation import Outcome, OutcomeKind, Participation, Step
     from .personal import PersonalWeights, Score, Trial
     from .service import Service
     from .suggestions import Kind, Suggestion
     from .version import VERSION
-    from .words import PersonalWord, PersonalWords, Standing
+    from .word import Standing
+    from .wordlists import Skipped
+    from .words import PersonalWord, PersonalWords
 
 _HOMES = {
     "clock": ("Clock", "ManualClock", "SystemClock"),
@@ -65,12 +70,15 @@ _HOMES = {
     "keyboard": ("Keyboard",),
     "keys": ("KeyFile", "KeyProvider", "Keyring"),
     "ledger": ("Contribution", "DeviceBudget"),
+    "merging": ("ImportReport",),
     "personal": ("PersonalWeights", "Score", "Trial"),
     "participation": ("Outcome", "OutcomeKind", "Participation", "Step"),
     "service": ("Service",),
     "suggestions": ("Kind", "Suggestion"),
     "version": ("VERSION",),
-    "words": ("PersonalWord", "PersonalWords", "Standing"),
+    "word": ("Standing",),
+    "wordlists": ("Skipped",),
+    "words": ("PersonalWord", "PersonalWords"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -85,6 +93,7 @@ __all__ = [
     "DevicePolicy",
     "HostConditions",
     "HushfoldError",
+    "ImportReport",
     "KeyFile",
     "KeyProvider",
     "KeyUnavailable",
@@ -104,6 +113,7 @@ __all__ = [
     "Score",
     "Service",
     "SimulatedConditions",
+    "Skipped",
     "Standing",
     "Step",
     "StoreError",

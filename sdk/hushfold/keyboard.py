@@ -16,7 +16,8 @@ from .offensive import OFFENSIVE
 from .redaction import redact
 from .store import Message, Store
 from .suggestions import Suggester, Suggestion
-from .words import LEARN_AT, PersonalWords
+from .word import LEARN_AT
+from .words import PersonalWords
 
 _LEARNING = "keyboard_learning"
 _ON, _OFF = b"1", b"0"

@@ -27,12 +27,14 @@ import re
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from xml.parsers import expat
 
 from .errors import WordRefused
 
 LARGEST = 8 * 2**20  # bytes, also of what is in an archive
+MOST_ENTRIES = 100_000  # more is a language's dictionary, of which a person's words would be lost in the crowd
 MOST_SIGHTINGS = 10**9 - 1
 
 _HEADER = "# Hushfold words, version 1: word, sightings, standing, lead of its form"
@@ -64,16 +66,6 @@ class Skipped:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ImportReport:
-    """What became of a list. Every entry is counted once."""
-
-    added: int  # words that are new, or that more is known of now
-    known: int  # by the model or the user already; nothing changed
-    kept: tuple[str, ...]  # words that the user has blocked or forgotten: they stay so
-    skipped: tuple[Skipped, ...]
-
-
 def parse(content: bytes, name: str) -> list[Entry | Skipped]:
     """What a file holds, in order.
 
@@ -82,12 +74,17 @@ def parse(content: bytes, name: str) -> list[Entry | Skipped]:
         name: of the file, for messages, and for the ending `.dic`.
 
     Raises:
-        WordRefused: it is too large, binary, damaged or of no format that is known here.
+        WordRefused: it is too large or too long, empty, binary, damaged or of no format that is known here.
     """
     _require_small(len(content), name)
     if content.startswith(b"PK\x03\x04"):
         content, name = _unpacked(content, name)
-    return list(_items(content, name))
+    items = list(islice(_items(content, name), MOST_ENTRIES + 1))
+    if len(items) > MOST_ENTRIES:
+        raise WordRefused(
+            f"{name} has more than {MOST_ENTRIES:,} entries", "Give a list of the user's own words, or split the list"
+        )
+    return items
 
 
 def to_bytes(entries: Iterable[Entry]) -> bytes:

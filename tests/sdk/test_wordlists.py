@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from hushfold import words as words_module
 from hushfold.clock import ManualClock
 from hushfold.errors import WordRefused
+from hushfold.merging import ImportReport
 from hushfold.redaction import redact
 from hushfold.store import Store
-from hushfold.wordlists import LARGEST, Entry, ImportReport, Skipped, parse, to_bytes
-from hushfold.words import PersonalWords, Standing
+from hushfold.word import Standing
+from hushfold.wordlists import LARGEST, MOST_ENTRIES, Entry, Skipped, parse, to_bytes
+from hushfold.words import PersonalWords
 from hushfold_format import Vocabulary
 
 VOCABULARY = Vocabulary(("see", "you", "i", "london"), {"i": "I", "london": "London"})
@@ -179,6 +181,7 @@ REFUSED = {
     "a picture": (b"\x89PNG\r\n\x1a\n\xff\xfe", "UTF-8"),
     "UTF-16 without a mark": ("tmr".encode("utf-16-le"), "no text"),
     "half a UTF-16 character": (codecs.BOM_UTF16_LE + b"a", "UTF-8"),
+    "too long": (b"a\n" * (MOST_ENTRIES + 1), "more than 100,000 entries"),
     "too large": (b"a\n" * (LARGEST // 2 + 1), "larger than 8 MiB"),
     "zip bomb": (zipped(dictionary_txt=b"a\n" * (LARGEST // 2 + 1)), "larger than 8 MiB"),
     "damaged zip": (zipped(dictionary_txt=GBOARD_1)[:60], "unpacked"),
@@ -320,3 +323,21 @@ def test_every_line_is_accounted_for(tmp_path_factory, lines, name):
     with Store(tmp_path_factory.mktemp("words") / "store.db", KEY) as store:
         report = PersonalWords(store, VOCABULARY, ManualClock()).import_words(content, name)
     assert report.added + report.known + len(report.kept) + len(report.skipped) == len(written)
+
+
+def test_a_word_that_stands_twice_in_a_list_is_taken_over_once(words):
+    report = words.import_words(b"tmr\nlah,1\nTMR\nlah,5\nlah,2\n", "words.txt")
+    assert report == ImportReport(added=3, known=2, kept=(), skipped=())
+    assert {word.form: word.sightings for word in words.all()} == {"tmr": 0, "lah": 5}
+
+
+def test_the_longest_list_is_read_and_all_of_it_is_reported(words):
+    content = "\n".join(f"w{number:x}x" for number in range(MOST_ENTRIES)).encode()
+    report = words.import_words(content, "words.txt")
+    assert report.added == words_module.MOST_WORDS
+    assert report.added + len(report.skipped) == MOST_ENTRIES
+
+
+def test_the_text_of_another_encoding_says_what_to_do(words):
+    with pytest.raises(WordRefused, match=r"no text in UTF-8.*save it as UTF-8"):
+        words.import_words("caf\u00e9\n".encode("latin-1"), "words.txt")

@@ -14,7 +14,8 @@ from hushfold.clock import ManualClock
 from hushfold.errors import StoreError, WordRefused
 from hushfold.redaction import redact
 from hushfold.store import Store
-from hushfold.words import LONGEST, PersonalWords, Standing
+from hushfold.word import LONGEST, Standing, key_of
+from hushfold.words import PersonalWords
 from hushfold_format import Vocabulary
 
 VOCABULARY = Vocabulary(("see", "you", "at", "the", ".", "i", "london"), {"i": "I", "london": "London"})
@@ -119,10 +120,8 @@ def test_a_taught_word_is_there_at_once_and_as_it_was_taught(words):
 def test_a_word_of_the_model_is_written_as_the_user_writes_it(words, store):
     write(words, "see i", 2)
     assert words.forms() == {}  # not yet sure
-    assert words.surface("I") is None
     words.observe("see i")
     assert words.forms() == {"i": "i"}
-    assert words.surface("I") == "i"
     assert not words.offered()
     assert not words.trusted()
     assert words.all() == []
@@ -142,14 +141,6 @@ def test_a_habit_of_casing_can_change(words):
     write(words, "see london", 100)
     write(words, "see London", 10)
     assert words.forms() == {}
-
-
-def test_the_form_of_a_word(words):
-    assert words.surface("mcfly") is None
-    words.observe("see McFly")
-    assert words.surface("MCFLY") == "McFly"
-    words.forget("McFly")
-    assert words.surface("mcfly") is None
 
 
 def test_a_blocked_word_stays_blocked_however_often_it_is_written(words):
@@ -325,6 +316,11 @@ def test_writing_and_deciding_at_once(words):
     for writer in writers:
         writer.join()
     assert {word.form: word.sightings for word in words.all()}["tmr"] == 150
+
+
+@given(st.text(max_size=4))
+def test_the_key_of_a_key_is_itself(text):
+    assert key_of(key_of(text)) == key_of(text)
 
 
 @settings(max_examples=30, deadline=None)
