@@ -24,8 +24,13 @@ def test_the_examples_run_one_after_the_other(tmp_path, monkeypatch, capsys):
     for example in EXAMPLES:
         exec(compile(example, str(README), "exec"), names)
     printed = capsys.readouterr().out
-    assert len(EXAMPLES) == 5
+    assert len(EXAMPLES) == 7
     assert "tomorrow correction" in printed
+    assert "McFly 0 taught" in printed
+    assert "an e-mail address is not kept as a word. Give one word" in printed
+    assert "2 taken over, 0 known, 0 blocked or forgotten here" in printed
+    assert "line 3, jane@example.com: an e-mail address is not kept as a word" in printed
+    assert "0 new" in printed
     assert "0 messages to learn from, 40 needed" in printed
     assert "['see you at the allotment on sunday']" in printed
     assert re.search(r"^waiting for (conditions to settle|external power)$", printed, re.MULTILINE)
