@@ -30,6 +30,7 @@ What is here is the public surface; it loads lazily, so that `import hushfold` c
     spelling       how far what was typed is from every word
     suggestions    words for the suggestion bar
     keyboard       suggestions and a memory, as an app embeds them
+    live           suggestions off the UI's thread, for the newest text only
     training       a training session that stops and goes on
     personal       weights of the user's own, trained and put to the test
     releases       what a release is, and which devices it is for
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from .keyboard import Keyboard
     from .keys import KeyFile, KeyProvider, Keyring
     from .ledger import Contribution, DeviceBudget
+    from .live import LiveSuggestions
     from .merging import ImportReport
     from .participation import Outcome, OutcomeKind, Participation, Step
     from .personal import PersonalWeights, Score, Trial
@@ -70,6 +72,7 @@ _HOMES = {
     "keyboard": ("Keyboard",),
     "keys": ("KeyFile", "KeyProvider", "Keyring"),
     "ledger": ("Contribution", "DeviceBudget"),
+    "live": ("LiveSuggestions",),
     "merging": ("ImportReport",),
     "personal": ("PersonalWeights", "Score", "Trial"),
     "participation": ("Outcome", "OutcomeKind", "Participation", "Step"),
@@ -100,6 +103,7 @@ __all__ = [
     "Keyboard",
     "Keyring",
     "Kind",
+    "LiveSuggestions",
     "ManualClock",
     "ModelError",
     "Outcome",

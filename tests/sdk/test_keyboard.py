@@ -9,6 +9,7 @@ from hushfold.conditions import Gate, Requirements, SimulatedConditions
 from hushfold.errors import ModelError
 from hushfold.keyboard import Keyboard
 from hushfold.store import Checkpoint, Store
+from hushfold.suggestions import Kind
 from hushfold.training import TrainingSession, TrainingTask
 from hushfold_format import FIRST_WORD
 from hushfold_protocol.plan import TrainingParameters
@@ -200,3 +201,48 @@ def test_messages_may_be_typed_and_deleted_while_a_session_trains(keyboard, file
     assert len(suggested) == 10
     assert all(suggested)
     assert len(texts(keyboard)) == 12
+
+
+ODD_TEXTS = {
+    "nothing": "",
+    "ten thousand characters": "we went to the park and ate " * 360,
+    "pasted lines": "Dear all,\r\n\r\n\tthe meeting is moved.\n- one\n- two\n\nSee ",
+    "a pasted table": "a\tb\tc\n1\t2\t3\n" * 100,
+    "a pasted page": "<html><body><p>we are</p></body></html>",
+    "right to left": "مرحبا يا صديقي كيف حالك ",
+    "right to left, within a word": "שלום עול",
+    "directions in one line": "see you ב־10 at the ",
+    "emoji": "see you \U0001f602\U0001f602 ",
+    "emoji of several characters": "\U0001f469\u200d\U0001f467 \U0001f1eb\U0001f1f7 \U0001f44d\U0001f3fd",
+    "mixed scripts": "hello мир 世界 γειά th",
+    "no spaces": "我们明天在公园见面好吗",
+    "half of a character": "well \ud83d ",
+}
+
+
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("case", ODD_TEXTS)
+def test_suggestions_for_odd_texts_are_words_and_distinct(keyboard, case, learned):
+    """Whether or not the user writes such texts."""
+    if learned:
+        for text in ODD_TEXTS.values():
+            keyboard.learn(text)
+            keyboard.learn(text + " ok")
+    found = keyboard.suggest(ODD_TEXTS[case])
+    assert len(found) <= 3
+    assert len({suggestion.text for suggestion in found}) == len(found)
+    for suggestion in found:
+        assert any(character.isalnum() for character in suggestion.text)
+        assert suggestion.text.isprintable()
+        assert 0 < suggestion.probability <= 1
+    if ODD_TEXTS[case].endswith((" ", "See ")):
+        assert {suggestion.kind for suggestion in found} == {Kind.NEXT_WORD}
+
+
+def test_a_pasted_text_is_answered_like_a_typed_one(keyboard, files, store):
+    text = "we went to the park and ate an apple. the next day we went " * 170
+    for end in range(len(text) - 100, len(text)):
+        keyboard.suggest(text[:end])
+    fresh = Keyboard(files, files.weights, store)
+    assert [found.text for found in fresh.suggest(text)] == [found.text for found in keyboard.suggest(text)]
+    assert fresh.suggest(text)
