@@ -29,10 +29,12 @@ What is here is the public surface; it loads lazily, so that `import hushfold` c
     memory         what the user writes after what
     spelling       how far what was typed is from every word
     suggestions    words for the suggestion bar
+    savings        keys that suggestions have spared the user
     keyboard       suggestions and a memory, as an app embeds them
     live           suggestions off the UI's thread, for the newest text only
     training       a training session that stops and goes on
     personal       weights of the user's own, trained and put to the test
+    proof          what learning has done for the user, in figures and in a sentence
     releases       what a release is, and which devices it is for
     updates        verified releases: from the channel to the model in use
     device         all of the above, put together
@@ -57,6 +59,8 @@ if TYPE_CHECKING:
     from .merging import ImportReport
     from .participation import Outcome, OutcomeKind, Participation, Step
     from .personal import PersonalWeights, Score, Trial
+    from .proof import Proof, Verdict
+    from .savings import Savings
     from .service import Service
     from .suggestions import Kind, Suggestion
     from .version import VERSION
@@ -75,6 +79,8 @@ _HOMES = {
     "live": ("LiveSuggestions",),
     "merging": ("ImportReport",),
     "personal": ("PersonalWeights", "Score", "Trial"),
+    "proof": ("Proof", "Verdict"),
+    "savings": ("Savings",),
     "participation": ("Outcome", "OutcomeKind", "Participation", "Step"),
     "service": ("Service",),
     "suggestions": ("Kind", "Suggestion"),
@@ -112,8 +118,10 @@ __all__ = [
     "PersonalWeights",
     "PersonalWord",
     "PersonalWords",
+    "Proof",
     "Reason",
     "Requirements",
+    "Savings",
     "Score",
     "Service",
     "SimulatedConditions",
@@ -125,6 +133,7 @@ __all__ = [
     "SystemClock",
     "Trial",
     "UpdateError",
+    "Verdict",
     "WordRefused",
 ]
 

@@ -22,7 +22,7 @@ from hushfold_format import ArtifactError, ModelFiles
 from hushfold_format.manifest import MANIFEST
 from hushfold_protocol.plan import DevicePolicy as DevicePolicy  # public: what an app demands of plans
 
-from . import personal
+from . import personal, proof
 from .clock import Clock, SystemClock
 from .conditions import DWELL, ConditionSource, Gate, HostConditions, Requirements
 from .errors import ModelError
@@ -30,6 +30,7 @@ from .keyboard import Keyboard
 from .keys import KeyProvider
 from .ledger import DeviceBudget
 from .model import Vector
+from .proof import Proof
 from .store import Store
 from .training import Progress, TrainingSession, TrainingTask
 from .updates import ActiveModel
@@ -153,11 +154,22 @@ class Device:
             NotEligible, ConditionsLost, MessagesDeleted, TrainingDiverged, ModelError: what is served stays.
         """
         released = self.weights()
+        base = _sha256(released)
+        before = proof.unlearned(self.files, released, self.store, self.gate)
         trial = personal.Personalization(
-            self.files, (released, _sha256(released)), self.store, self.gate, self.keyboard.lexicon, self.clock
+            self.files, (released, base), self.store, self.gate, self.keyboard.lexicon, self.clock
         ).run(progress)
+        proof.record(self.store, before, trial, base, self.clock.now())
         self.reload_model()
         return trial
+
+    def proof(self) -> Proof:
+        """What learning has done for the user, to be shown to them: `print(device.proof())`.
+
+        Raises:
+            ModelError: the active release is damaged.
+        """
+        return proof.load(self.store, _sha256(self.weights()), self.files.manifest.size)
 
     def training_session(self, task: TrainingTask, start: Vector) -> TrainingSession:
         """A session of `task` on this device's messages, from the weights `start`; see `TrainingSession.run`."""

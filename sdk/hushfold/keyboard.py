@@ -8,12 +8,14 @@ from dataclasses import replace
 
 from hushfold_format import FIRST_WORD, ModelFiles, message_ids, tokenize
 
+from . import savings
 from .clock import Clock, SystemClock
 from .lexicon import Lexicon
 from .memory import NgramMemory
 from .model import Vector
 from .offensive import OFFENSIVE
 from .redaction import redact
+from .savings import Savings
 from .store import Message, Store
 from .suggestions import Suggester, Suggestion
 from .word import LEARN_AT
@@ -77,6 +79,33 @@ class Keyboard:
         if self.words.revision != self._words_known:
             self._look_up_words()
         return self._suggester.suggest(text_before_cursor, count)
+
+    def probability(self, text_before_cursor: str, word: str) -> float:
+        """Probability of a word at this place, 0 for what is not offered: see `suggestions.Suggester.probability`."""
+        if self.words.revision != self._words_known:
+            self._look_up_words()
+        return self._suggester.probability(text_before_cursor, word)
+
+    def accepted(self, suggestion: Suggestion, text_before_cursor: str, private: bool = False) -> int:
+        """Count the keys that a suggestion spared which the user has just taken; how many they are.
+
+        Only totals are kept, and none of incognito, of a private field or while learning is switched off.
+
+        Args:
+            suggestion: as `suggest` gave it.
+            text_before_cursor: that it was given for, before it was put in.
+            private: as for `learn`.
+        """
+        taps = savings.taps_saved(suggestion, text_before_cursor, self._suggester.vocabulary)
+        if not (private or self.incognito):
+            with self._store.transaction():
+                if self.learning_enabled:
+                    savings.count(self._store, taps, self._clock.now())
+        return taps
+
+    def saved(self) -> Savings:
+        """What suggestions that were taken have spared the user so far."""
+        return savings.load(self._store)
 
     @property
     def learning_enabled(self) -> bool:

@@ -56,6 +56,12 @@ _VERSION_1 = (
         decision  TEXT,              -- a Standing that the user has given it
         seen_at   REAL NOT NULL      -- unix seconds, when it was last written or decided on
     )""",
+    """CREATE TABLE savings (
+        only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+        taps     INTEGER NOT NULL,  -- keys that suggestions have spared the user
+        taken    INTEGER NOT NULL,  -- suggestions that were taken
+        since    REAL NOT NULL      -- unix seconds, when the first was
+    )""",
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1,)

@@ -187,7 +187,7 @@ class Store:
             if self._depth:
                 raise RuntimeError("a wipe cannot be part of a transaction: it must not be undone")
             with self.transaction():
-                for table in ("messages", "training_sessions", "learned", "personal_words"):
+                for table in ("messages", "training_sessions", "learned", "personal_words", "savings"):
                     self.execute(f"DELETE FROM {table}")  # noqa: S608 (a constant)
             emptied = self._truncate_log()
         if not emptied:

@@ -62,7 +62,7 @@ def own_base(device):
 
 def scoring(monkeypatch, **top3):
     """Lets the released, the used and the trained weights score as given, without predicting."""
-    tried = iter(top3.values())
+    tried = iter([0, *top3.values()])  # before them, the released weights without the user's habits
     monkeypatch.setattr(Score, "of", lambda *_: Score(100, 0, next(tried)))
 
 
@@ -104,7 +104,7 @@ def test_the_messages_of_the_test_are_not_trained_on(device, monkeypatch):
     device.personalize()
     assert seen
     assert not any((batch.tokens == ocean).any() or (batch.targets == ocean).any() for batch in seen)
-    assert tried == [["hello beautiful ocean"] * round(FEWEST / 4)] * 2
+    assert tried == [["hello beautiful ocean"] * round(FEWEST / 4)] * 3
 
 
 @pytest.mark.parametrize(("released", "trained", "kept"), [(50, 51, True), (50, 50, False), (50, 49, False)])
