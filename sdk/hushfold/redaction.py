@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-_LONG_NUMBER = 7  # digits; shorter ones (prices, times, years) become <number> when they are tokenised
+_LONG_NUMBER = 7  # digits; of shorter ones (prices, times, years) the model sees no more than single digits
 _SECRET = 8  # characters
 
 _SURROGATES = re.compile("[\ud800-\udfff]")  # halves of characters, which no encoding takes

@@ -34,7 +34,7 @@ _SWAP = 5.0
 _MISSED, _MISSED_DOUBLE, _MISSED_APOSTROPHE = 5.5, 4.0, 0.5
 _EXTRA, _EXTRA_DOUBLE = 6.0, 4.0
 _FIRST = 2.5  # more, for an edit of the first letter: people look at it
-_GO_ON = 1.5  # more, for completing a word whose beginning has a slip
+_GO_ON = 4.0  # more, for completing a word whose beginning has a slip
 
 _OTHERS = 0  # code of every character outside the table
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789'"

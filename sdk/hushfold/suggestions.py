@@ -22,6 +22,8 @@ from .reading import Reader, tail, window
 from .spelling import LONGEST, Speller
 
 _FEWEST_FOR_SLIPS = 2  # letters from which on a word may be a slip of another
+_BEGUN = 4  # letters before which a word is more likely to go on than to be a slip ...
+_EARLY = 1.0  # ... by this many nats for each letter that is not there yet
 _UNLIKELY = 0.005  # corrections below this probability are noise, not help
 _MISSED_SPACE = 0.02  # probability
 _NEW_WORD = 0.05  # probability of a word that nobody knows yet; each of its letters may be any
@@ -107,23 +109,49 @@ class Suggester:
         """
         if count < 1:
             return []
+        place = self._look_at(text_before_cursor)
+        if place is None:
+            return []
+        if place.typed:
+            found = self._in_place_of(place, count)
+        else:
+            starts_sentence = not place.opening and _starts_sentence(tail(text_before_cursor))
+            found = self._next_words(place, count, starts_sentence)
+        if place.opening:
+            kind = {Kind.NEXT_WORD: Kind.COMPLETION}  # of the word that has begun with a quote
+            return [replace(s, text=place.opening + s.text, kind=kind.get(s.kind, s.kind)) for s in found]
+        return found
+
+    def probability(self, text_before_cursor: str, word: str) -> float:
+        """Probability that `word`, in any case, comes next or, while a word is being typed, that it is what is meant.
+
+        Zero for what cannot be offered. The words that can be offered come to 1 after a text, and to less within a
+        word, which may also become two words or one that nobody knows.
+
+        Raises:
+            ModelError: the runtime failed.
+        """
+        place = self._look_at(text_before_cursor)
+        number = place.habits.lexicon.number(word.lower()) if place else None
+        if place is None or number is None:
+            return 0.0
+        return float(place.meant[number]) / place.total
+
+    def _look_at(self, text_before_cursor: str) -> _Place | None:
+        """What there is to know before anything is suggested; None within a word that is too long for any."""
         habits, own_speller = self._known
-        text = tail(text_before_cursor)
-        ids, words, partial = context_ids(text, self.vocabulary)
+        ids, words, partial = context_ids(tail(text_before_cursor), self.vocabulary)
         typed = partial.lstrip("'")
         if len(typed) > LONGEST:
-            return []
-        probabilities = habits.memory.mix(self._read(ids, habits.lexicon), words, habits.lexicon, habits.blend)
+            return None
+        lexicon = habits.lexicon
+        meant = habits.memory.mix(self._read(ids, lexicon), words, lexicon, habits.blend)
+        total, two, of_two = 1.0, "", 0.0
         if typed:
-            costs = self._costs(typed.lower(), habits, own_speller)
-            found = self._in_place_of(typed, probabilities, costs, count, habits.lexicon)
-        else:
-            starts_sentence = not partial and _starts_sentence(text)
-            found = self._next_words(probabilities, count, habits.lexicon, starts_sentence)
-        if opening := partial[: len(partial) - len(typed)]:
-            kind = {Kind.NEXT_WORD: Kind.COMPLETION}  # of the word that has begun with a quote
-            return [replace(s, text=opening + s.text, kind=kind.get(s.kind, s.kind)) for s in found]
-        return found
+            two, of_two = _two_words(typed.lower(), meant, lexicon)
+            meant = meant * np.exp(-self._costs(typed.lower(), habits, own_speller))
+            total = float(meant.sum()) + of_two + _NEW_WORD * 26.0 ** -len(typed)
+        return _Place(habits, partial[: len(partial) - len(typed)], typed, meant, total, two, of_two / total)
 
     def _read(self, ids: Sequence[int], lexicon: Lexicon) -> Distribution:
         """The model's probabilities of the words that can be offered, `[size of the lexicon]`, of sum 1."""
@@ -133,18 +161,17 @@ class Suggester:
         offered /= max(offered.sum(), _TINY)
         return offered
 
-    def _next_words(
-        self, probabilities: Distribution, count: int, lexicon: Lexicon, starts_sentence: bool
-    ) -> list[Suggestion]:
+    def _next_words(self, place: _Place, count: int, starts_sentence: bool) -> list[Suggestion]:
+        lexicon = place.habits.lexicon
         return [
             Suggestion(
                 _cased(lexicon.written(number), "", starts_sentence),
                 Kind.NEXT_WORD,
-                float(probabilities[number]),
+                float(place.meant[number]),
                 lexicon.is_own(number),
             )
-            for number in _largest(probabilities, count)
-            if probabilities[number] > 0
+            for number in _largest(place.meant, count)
+            if place.meant[number] > 0
         ]
 
     def _costs(self, typed: str, habits: Habits, own_speller: Speller) -> NDArray[np.float32]:
@@ -154,25 +181,41 @@ class Suggester:
             costs = np.full(habits.lexicon.size, np.inf, np.float32)
         else:
             costs = np.concatenate([self._model_speller.costs(typed), own_speller.costs(typed)])
+            costs += np.float32(_EARLY * max(0, _BEGUN - len(typed)))
         costs[begun] = 0  # whatever characters they are of
         return costs
 
-    def _in_place_of(
-        self, typed: str, probabilities: Distribution, costs: NDArray[np.float32], count: int, lexicon: Lexicon
-    ) -> list[Suggestion]:
+    def _in_place_of(self, place: _Place, count: int) -> list[Suggestion]:
         """What the word at the cursor may become, the likeliest first."""
-        meant = probabilities * np.exp(-costs)
-        two, of_two = _two_words(typed.lower(), probabilities, lexicon)
-        total = float(meant.sum()) + of_two + _NEW_WORD * 26.0 ** -len(typed)
-        found = []
-        for number in _largest(meant, count + 1):  # one may turn out to be what is typed
-            word, probability = _cased(lexicon.written(number), typed, False), float(meant[number]) / total
+        lexicon, typed, found = place.habits.lexicon, place.typed, []
+        for number in _largest(place.meant, count + 1):  # one may turn out to be what is typed
+            word, probability = _cased(lexicon.written(number), typed, False), float(place.meant[number]) / place.total
             kind = Kind.COMPLETION if lexicon.word(number).startswith(typed.lower()) else Kind.CORRECTION
             if word != typed and probability > (_UNLIKELY if kind is Kind.CORRECTION else 0):
                 found.append(Suggestion(word, kind, probability, lexicon.is_own(number)))
-        if of_two / total > _UNLIKELY:
-            found.append(Suggestion(_cased(two, typed, False), Kind.CORRECTION, of_two / total))
+        if place.of_two > _UNLIKELY:
+            found.append(Suggestion(_cased(place.two, typed, False), Kind.CORRECTION, place.of_two))
         return sorted(found, key=lambda suggestion: -suggestion.probability)[:count]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A place in a text, and what may be meant there.
+
+    Attributes:
+        opening: quotes before the word that is being typed.
+        typed: the word that is being typed, without them.
+        meant: of each number of the lexicon, its share of `total`.
+        two, of_two: the likeliest two words that are meant by one, and their probability.
+    """
+
+    habits: Habits
+    opening: str
+    typed: str
+    meant: Distribution
+    total: float
+    two: str
+    of_two: float
 
 
 def _spelt(vocabulary: Vocabulary, token_id: int) -> str:

@@ -1,7 +1,8 @@
 """From text as it is typed on a phone to tokens.
 
-A word is a run of letters, digits and apostrophes; what is no word is punctuation, an emoji, or a detail (number,
-link, address) that becomes a placeholder. Tokens keep their place in the text, so that casing can be looked up.
+A word is a run of letters, digits and apostrophes, also a single digit ("c u 2"); what is no word is punctuation, an
+emoji, or a detail (number, link, address) that becomes a placeholder. Tokens keep their place in the text, so that
+casing can be looked up.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ class Context(NamedTuple):
 def tokenize(text: str) -> list[Token]:
     """Split a message into tokens, in order and without overlap; white space is dropped.
 
-    Curly apostrophes become straight ones, runs of digits `<number>`, links `<url>`, addresses `<email>`.
-    Placeholders that the text already holds pass through.
+    Curly apostrophes become straight ones, numbers of two and more digits `<number>`, links `<url>`, addresses
+    `<email>`. Placeholders that the text already holds pass through.
     """
     return [Token(_normalise(match), match.start(), match.end()) for match in _TOKEN.finditer(text)]
 
@@ -85,7 +86,7 @@ def _normalise(match: re.Match[str]) -> str:
     text = match.group()
     match match.lastgroup:
         case "word":
-            return "<number>" if text.isdigit() else text.translate(_TO_APOSTROPHE)
+            return "<number>" if len(text) > 1 and text.isdigit() else text.translate(_TO_APOSTROPHE)
         case "url":
             return "<url>"
         case "email":

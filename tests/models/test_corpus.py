@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from hushfold.redaction import redact
 from hushfold_format import FIRST_WORD, UNKNOWN, ModelFiles, Vocabulary, tokenize
 from hushfold_models import corpus
+from hushfold_models.mixture import Mixture
 from hushfold_models.phrases import EMOJI, PHRASES
 
 TEXTS = [
@@ -74,11 +76,24 @@ def test_the_shipped_vocabulary_writes_words_as_people_do(files: ModelFiles, typ
     assert files.vocabulary.surface(files.vocabulary.encode_word(typed)) == written
 
 
+def test_the_phrasebook_is_of_text_messages() -> None:
+    messages = corpus.phrasebook()
+    assert len(messages) > 5000
+    assert len(set(messages)) > 0.97 * len(messages)
+    assert all(text == text.strip() != "" for text in messages)
+    assert not any(redact(text) != text for text in messages)  # no addresses, links or telephone numbers
+
+
 @pytest.mark.slow
 def test_the_shipped_vocabulary_is_that_of_the_public_texts(files: ModelFiles) -> None:
     folder = corpus.data_folder()
     if not (folder / "text").is_dir():
         pytest.skip(f"no data at {folder}: set HUSHFOLD_DATA")
-    texts = [text for source in corpus.SOURCES for text in corpus.read(source.file, folder)]
-    built = corpus.build_vocabulary([text for text in texts if not corpus.held_out(text)], len(files.vocabulary))
+    kept = {
+        source: [text for text in texts if not corpus.held_out(text)]
+        for source, texts in corpus.read_sources(folder).items()
+    }
+    from hushfold_models.pretraining import Schedule
+
+    built = corpus.build_vocabulary(Mixture(kept, Schedule().seed).epoch(0), len(files.vocabulary))
     assert built == Vocabulary(files.vocabulary.words, files.vocabulary.surfaces)

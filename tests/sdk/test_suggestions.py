@@ -78,6 +78,38 @@ def test_probabilities_are_sorted_and_sum_to_one_at_most(suggester, text):
     assert sum(values) <= 1 + 1e-3
 
 
+@pytest.mark.parametrize("text", ["", "we went to the ", "we went to th", "he said 'th", "i wantt"])
+def test_the_probability_of_one_word_is_that_of_its_suggestion(suggester, text):
+    for suggestion in suggester.suggest(text, 50):
+        if " " not in suggestion.text:
+            word = suggestion.text.lstrip("'")
+            assert suggester.probability(text, word) == pytest.approx(suggestion.probability, rel=1e-6)
+
+
+@pytest.mark.parametrize("word", ["<number>", ".", "qzxqzx", ""])
+def test_what_cannot_be_offered_has_no_probability(suggester, word):
+    assert suggester.probability("see you ", word) == 0
+
+
+def test_there_is_no_probability_within_a_word_that_is_too_long(suggester):
+    assert suggester.probability("a" * 100, "you") == 0
+
+
+def test_the_probabilities_of_all_words_after_a_text_sum_to_one(files, suggester):
+    words = [files.vocabulary.words[token_id - FIRST_WORD] for token_id in range(FIRST_WORD, len(files.vocabulary))]
+    assert sum(suggester.probability("see you ", word) for word in words) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("wi", "will"), ("hace", "have"), ("wlil", "will")])
+def test_few_letters_are_gone_on_with_unless_the_slip_is_plain(suggester, typed, meant):
+    assert meant in texts(suggester.suggest(f"I hope that we {typed}"))
+
+
+def test_two_letters_of_a_common_word_leave_the_bar_to_completions(suggester):
+    for typed in ("wi", "th", "go", "be", "an"):
+        assert {s.kind for s in suggester.suggest(f"so we {typed}")} == {Kind.COMPLETION}
+
+
 def test_the_model_ranks_completions(files):
     words = files.vocabulary.words
     favourite = next(word for word in words[10:100] if len(word) > 3 and word.isalpha())

@@ -7,9 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hushfold import Device, KeyFile, Suggestion
+from hushfold import Device, KeyFile
 from hushfold.conditions import SimulatedConditions
 from hushfold.errors import NotEligible, TrainingDiverged
+from hushfold.keyboard import Keyboard
 from hushfold.personal import load
 from hushfold.suggestions import Suggester
 
@@ -24,26 +25,21 @@ class BaseKeyboard(Predictor):
         self._folder = TemporaryDirectory(prefix="hushfold-evaluation-")
         folder = Path(self._folder.name)
         self._device = Device(folder, KeyFile(folder / "key"), conditions=SimulatedConditions(), dwell=0)
-        self._vocabulary = frozenset(self._device.files.vocabulary.words)
 
     def suggest(self, text_before: str) -> Sequence[str]:
-        return [suggestion.text for suggestion in self._suggestions(text_before, SHOWN)]
+        return [suggestion.text for suggestion in self._suggestions().suggest(text_before, SHOWN)]
 
     def probability(self, text_before: str, word: str) -> float:
-        total = found = 0.0
-        for suggestion in self._suggestions(text_before, 2 * len(self._vocabulary)):
-            suggested = suggestion.text.lower()
-            if suggested in self._vocabulary:
-                total += suggestion.probability
-                found += suggestion.probability * (suggested == word)
-        return found / total if total else 0.0
+        of = self._suggestions().probability
+        others = sum(of(text_before, own) for own in self._device.keyboard.lexicon.own)
+        return of(text_before, word) / (1 - others)
 
     def close(self) -> None:
         self._device.close()
         self._folder.cleanup()
 
-    def _suggestions(self, text_before: str, count: int) -> list[Suggestion]:
-        return self._device.keyboard.suggest(text_before, count)
+    def _suggestions(self) -> Keyboard | Suggester:
+        return self._device.keyboard
 
 
 class WordsKeyboard(BaseKeyboard):
@@ -70,5 +66,5 @@ class WeightsKeyboard(PersonalKeyboard):
         own = load(self._device.store, released.size)
         self._suggester = Suggester(self._device.files, own.applied(released) if own else released)
 
-    def _suggestions(self, text_before: str, count: int) -> list[Suggestion]:
-        return self._suggester.suggest(text_before, count)
+    def _suggestions(self) -> Suggester:
+        return self._suggester

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hushfold_format import FileEntry, ModelFiles, ModelManifest, Vocabulary
 
-from .card import model_card
+from .card import Measured, model_card
 from .config import SMALL, NextWordConfig, bucket_starts, initial_vector, layout
 from .corpus import build_vocabulary
 from .export import inference_template, training_graph
@@ -24,6 +24,7 @@ _FILES = {
     "inference": "inference_int8.tflite",
     "vocabulary": "vocabulary.json",
     "card": "MODEL_CARD.md",
+    "curve": "loss.png",
 }
 
 
@@ -34,9 +35,18 @@ def build(
     vector: NDArray[np.float32],
     *,
     version: str,
-    figures: Mapping[str, Mapping[str, float]],
+    figures: Mapping[str, Measured],
+    curve: bytes | None = None,
 ) -> ModelFiles:
-    """Export the graphs and write all files of a model, `model.json` last; returns them as read back."""
+    """Export the graphs and write all files of a model, `model.json` last; returns them as read back.
+
+    Args:
+        folder: for the files.
+        config, vocabulary, vector: the model.
+        version: of the model.
+        figures: for the card, see `model_card`.
+        curve: a PNG of the loss curve, for the card.
+    """
     if len(vocabulary) != config.vocabulary:
         raise ValueError(f"the vocabulary has {len(vocabulary)} entries, the configuration {config.vocabulary}")
     parameters, parts = layout(config)
@@ -46,8 +56,10 @@ def build(
         "training": training_graph(config),
         "inference": inference,
         "vocabulary": vocabulary.to_bytes(),
-        "card": model_card(config, version, figures).encode(),
+        "card": model_card(config, version, figures, _FILES["curve"] if curve else None).encode(),
     }
+    if curve:
+        content["curve"] = curve
     manifest = ModelManifest(
         name=NAME,
         version=version,
@@ -77,8 +89,3 @@ def build_small(folder: Path, seed: int = 0) -> ModelFiles:
     vocabulary = build_vocabulary(PHRASES, SMALL.vocabulary)
     config = replace(SMALL, vocabulary=len(vocabulary))
     return build(folder, config, vocabulary, initial_vector(config, seed), version="0.0.1", figures={})
-
-
-def config_of(manifest: ModelManifest) -> NextWordConfig:
-    """The configuration that a built model has."""
-    return NextWordConfig(**manifest.sizes, batch=manifest.batch, time=manifest.time)

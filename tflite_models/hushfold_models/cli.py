@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from hushfold_format import FormatError, ModelFiles, Vocabulary, message_ids
+from hushfold_format import FormatError, ModelFiles, Vocabulary
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
 
@@ -33,28 +33,35 @@ Out = Annotated[Path, typer.Option(help="Folder of the model's files.")]
 
 
 @app.command()
-def train(data: Data = None, work: Work = _WORK, epochs: int = 3, seed: int = 7) -> None:
-    """Train the base on the public texts; a run that was stopped goes on where it was."""
-    from .pretraining import Schedule, measure, pretrain
+def train(
+    data: Data = None,
+    work: Work = _WORK,
+    epochs: Annotated[int, typer.Option(min=1, help="Times that the texts are read.")] = 6,
+    seed: Annotated[int, typer.Option(help="Of the first weights, and of every order and choice.")] = 7,
+) -> None:
+    """Train the base on texts that allow it; a run that was stopped goes on where it was. Takes an hour or two."""
+    from .base import train as train_base
+    from .pretraining import Progress as Point
+    from .pretraining import Schedule
 
     folder = corpus.data_folder(data)
-    texts = [text for source in corpus.SOURCES for text in corpus.read(source.file, folder)]
-    kept = [text for text in texts if not corpus.held_out(text)]
-    tested = [text for text in texts if corpus.held_out(text)]
-    vocabulary = corpus.build_vocabulary(kept, CONFIGS["default"].vocabulary)
-    config = replace(CONFIGS["default"], vocabulary=len(vocabulary))
-    training, testing = ([message_ids(text, vocabulary) for text in part] for part in (kept, tested))
-    work.mkdir(parents=True, exist_ok=True)
-    vector = pretrain(config, training, testing, work, Schedule(epochs=epochs, seed=seed))
-    messages = [message_ids(text, vocabulary) for text in corpus.read("sms-public", folder)]
-    figures = {
-        "held-out public text": asdict(measure(config, vector, testing)),
-        "text messages (NUS SMS Corpus, not trained on)": asdict(measure(config, vector, messages)),
-    }
-    (work / "vocabulary.json").write_bytes(vocabulary.to_bytes())
-    (work / "weights.f32").write_bytes(vector.astype("<f4").tobytes())
-    (work / "figures.json").write_text(json.dumps(figures, indent=1))
-    typer.echo(json.dumps(figures, indent=1))
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:.1f} %"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    ) as bars:
+        bar = bars.add_task("reading the texts", total=epochs)
+
+        def show(point: Point) -> None:
+            bars.update(bar, completed=point.epochs, description=f"step {point.step:,}, loss {point.loss:.3f}")
+            if point.held_out is not None:
+                bars.print(f"epoch {point.epochs:.0f} of {epochs}: held-out loss {point.held_out:.3f} nats per word")
+
+        figures = train_base(folder, work, Schedule(epochs=epochs, seed=seed), show)
+    for title, each in figures.items():
+        typer.echo(f"{title}: {each.words:,} words, top-1 {each.top1.value:.1%}, top-3 {each.top3.value:.1%}")
 
 
 @app.command()
@@ -80,6 +87,7 @@ def build(
             np.fromfile(work / "weights.f32", "<f4"),
             version=version,
             figures=json.loads((work / "figures.json").read_text()),
+            curve=(work / "loss.png").read_bytes(),
         )
     else:
         raise typer.BadParameter(f"no configuration {config!r}: choose one of {', '.join(CONFIGS)}")
@@ -103,7 +111,6 @@ def _check(files: ModelFiles) -> None:
 
 def main() -> None:
     """Entry point of the console script."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
         app()
     except (FormatError, corpus.CorpusError) as error:

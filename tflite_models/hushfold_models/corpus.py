@@ -18,23 +18,39 @@ from .phrases import EMOJI
 
 DATA_VARIABLE = "HUSHFOLD_DATA"
 _REPOSITORY = Path(__file__).resolve().parents[2]
+_PHRASEBOOK = Path(__file__).parent / "phrasebook"
 
 
 class Source(NamedTuple):
-    """A public corpus whose licence lets trained weights be shipped."""
+    """Texts whose licence lets trained weights be shipped."""
 
-    file: str
+    name: str
     title: str
     credit: str
     licence: str
+    times: float = 1.0  # that each message is read in an epoch, on average
+    texted: bool = False  # written as people text already: never respelt
 
 
+PHRASEBOOK = Source(
+    "phrasebook",
+    "Phrasebook: text messages that were made up for this project",
+    "synthetic, see its README",
+    "that of this project",
+    times=4,
+    texted=True,
+)
 SOURCES = (
     Source("chat-public", "irc-disentanglement: Ubuntu support chat", "Kummerfeld et al. 2019", "CC BY 4.0"),
     Source(
-        "assistant-public", "Schema-Guided Dialogue: requests to an assistant", "Rastogi et al. 2020", "CC BY-SA 4.0"
+        "assistant-public",
+        "Schema-Guided Dialogue: requests to an assistant",
+        "Rastogi et al. 2020",
+        "CC BY-SA 4.0",
+        times=0.4,
     ),
     Source("topical-public", "Topical-Chat: conversations", "Gopalakrishnan et al. 2019", "CDLA-Sharing 1.0"),
+    PHRASEBOOK,
 )
 
 _HELD_OUT = 50  # one message in so many is held out
@@ -54,18 +70,28 @@ def data_folder(option: Path | None = None) -> Path:
     return option or Path(os.environ.get(DATA_VARIABLE) or _REPOSITORY.parent / "shared" / "data")
 
 
-def read(file: str, folder: Path) -> list[str]:
+def read(name: str, folder: Path) -> list[str]:
     """Messages of one text file of the data folder.
 
     Raises:
         CorpusError: the file is missing.
     """
-    path = folder / "text" / f"{file}.jsonl.gz"
+    path = folder / "text" / f"{name}.jsonl.gz"
     try:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             return [json.loads(line)["text"].replace(_ARTEFACT, " ") for line in lines]
     except FileNotFoundError:
         raise CorpusError(f"{path} is missing: set ${DATA_VARIABLE} to the folder that holds text/") from None
+
+
+def read_sources(folder: Path) -> dict[Source, list[str]]:
+    """Messages of every source. Raises CorpusError if one is missing."""
+    return {source: phrasebook() if source is PHRASEBOOK else read(source.name, folder) for source in SOURCES}
+
+
+def phrasebook() -> list[str]:
+    """Messages of the phrasebook, which lies beside this module."""
+    return [line for path in sorted(_PHRASEBOOK.glob("*.txt")) for line in path.read_text("utf-8").splitlines()]
 
 
 def held_out(text: str) -> bool:

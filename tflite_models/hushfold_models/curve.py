@@ -1,0 +1,35 @@
+"""The loss curve of a training run, as a picture for the model card."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from .pretraining import Progress
+
+_INK, _BLUE, _ORANGE = "#222222", "#0072b2", "#d55e00"  # told apart by colour-blind people too
+_DOTS_PER_INCH = 100
+_ABOVE = 1.6  # the beginning, above so many times the lowest loss, is cut off: it would flatten the rest
+
+
+def draw(history: Sequence[Progress]) -> bytes:
+    """A PNG of the loss while training and on unseen messages. The same history gives the same bytes."""
+    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    axes = figure.subplots()
+    training = [point for point in history if point.held_out is None]
+    axes.plot([p.epochs for p in training], [p.loss for p in training], color=_BLUE, linewidth=1)
+    held_out = [(point.epochs, point.held_out) for point in history if point.held_out is not None]
+    axes.plot(*zip(*held_out, strict=True), "o-", color=_ORANGE)
+    axes.set_xlabel("epochs", color=_INK)
+    axes.set_ylabel("nats per word", color=_INK)
+    axes.set_title("Loss while training (line) and on held-out messages (dots)", loc="left", fontsize=10, color=_INK)
+    lowest = min(loss for loss in (*(p.loss for p in training), *(loss for _, loss in held_out)))
+    axes.set_ylim(0.95 * lowest, _ABOVE * lowest)
+    axes.set_xlim(left=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#eeeeee")
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    return picture.getvalue()
