@@ -35,9 +35,9 @@ class Source(NamedTuple):
 PHRASEBOOK = Source(
     "phrasebook",
     "Phrasebook: text messages that were made up for this project",
-    "synthetic, see its README",
+    "synthetic",
     "that of this project",
-    times=4,
+    times=6,
     texted=True,
 )
 SOURCES = (

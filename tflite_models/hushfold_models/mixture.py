@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from .corpus import Source
 from .texting import respell
 
-RESPELT = 0.5
+RESPELT = 0.4
 """Share of the messages that nobody texted which are respelt."""
 
 
