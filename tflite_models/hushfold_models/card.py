@@ -22,8 +22,8 @@ that is the identity in the base.
 ## Data
 {data}
 
-Placeholders such as `<name>` and unknown words are never predicted. Two fifths of the messages that nobody texted are respelt
-as people text them ("see you tomorrow" as "c u tmr"), by a table and rules that were written for this project.
+Placeholders such as `<name>` and unknown words are never predicted. Two fifths of the messages that nobody texted are
+respelt as people text them ("see you tomorrow" as "c u tmr"), by a table and rules that were written for this project.
 
 ## Measured
 {figures}
