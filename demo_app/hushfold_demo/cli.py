@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import sys
@@ -12,13 +13,16 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from hushfold.errors import HushfoldError
 
 from .errors import DemoError, UsageError
 from .narration import Narration
+from .rehearsal import rehearse, summary
 from .scenario import people_for, play
 from .task import LOST_OPTION, PHONES_OPTION, ROUNDS_OPTION, SEED_OPTION, FleetTask
+from .texts import read_people
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit statuses
 
@@ -92,6 +96,40 @@ def run(
         raise typer.Exit(INTERRUPTED) from None
     narration.show(report.tables())
     narration.say(f"All figures, also of each phone: {report_file}")
+
+
+@app.command("rehearse")
+def rehearse_task(
+    task: Annotated[Path, typer.Argument(help="A task file. Its schedule's waits are skipped.")],
+    texts: Annotated[
+        Path, typer.Option(help='JSON lines {"user", "text"}, may be gzip: everybody in it has a device.')
+    ],
+    home: Annotated[
+        Path, typer.Option(help="Folder for weights, report and devices; an interrupted rehearsal goes on there.")
+    ] = Path("build/federated"),
+    threads: Annotated[int, typer.Option(min=1, help="In which devices train.")] = os.cpu_count() or 1,
+) -> None:
+    """Learn a task from texts that everybody may read, without network and masks: what would come of it?"""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    progress = Progress(*columns, console=_out, transient=True, disable=not _out.is_terminal)
+
+    def watch(what: str, devices: int) -> Callable[[], None]:
+        for bar in progress.task_ids:
+            progress.remove_task(bar)
+        if progress.disable:
+            _out.print(what)
+        bar = progress.add_task(what, total=devices)
+        return lambda: progress.advance(bar)
+
+    people = read_people(texts)
+    try:
+        with progress:
+            report = rehearse(task, people, home, threads, watch)
+    except KeyboardInterrupt:
+        _out.print("Stopped: the same command goes on from here.")
+        raise typer.Exit(INTERRUPTED) from None
+    for line in summary(report, home):
+        _out.print(line, highlight=False, soft_wrap=True)
 
 
 def main() -> None:

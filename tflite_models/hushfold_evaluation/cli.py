@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,9 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hushfold.errors import HushfoldError
 
-from .contenders import BASE, BY_NAME, CONTENDERS, Contender, Prepared, prepare
+from .contenders import BASE, BY_NAME, CENTRAL, CONTENDERS, Contender, Prepared, prepare
 from .costs import Cost, cost_of
 from .errors import EvaluationError, UsageError
+from .federated import Federated, others_of, with_weights, write_people
 from .measuring import measure_all
 from .picture import draw
 from .protocol import Score
@@ -48,12 +49,27 @@ def evaluate(
         "build/evaluation"
     ),
     seed: Annotated[int, typer.Option(help="Of who is chosen, and of the intervals.")] = 0,
+    others: Annotated[
+        Path | None,
+        typer.Option(help="Write the messages of the people who are not chosen there, and measure nothing."),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Folder of `hushfold-demo rehearse`: measure what its task has learned, too."),
+    ] = None,
 ) -> None:
     """Measure what suggestions are worth, on messages that nothing has learned from."""
     data = Path(os.environ.get("HUSHFOLD_DATA") or _DATA)
-    contenders = _chosen(only)
+    contenders = _chosen(only, federated=weights is not None)
     path = clients or data / "text" / "sms-clients.jsonl.gz"
-    people = choose(read_people(path), users, seed)
+    everybody = read_people(path)
+    people = choose(everybody, users, seed)
+    if others is not None:
+        _write_others(others, everybody, people)
+        return
+    federated = Federated.read(weights) if weights is not None else None
+    if federated is not None:
+        federated.require_strangers(people)
     public = PublicTexts.find(data)
     output.mkdir(parents=True, exist_ok=True)
     installed = [contender for contender in contenders if not contender.missing()]
@@ -61,22 +77,52 @@ def evaluate(
     log.unlink(missing_ok=True)
     try:
         prepared = prepare(installed, public, output / "trained", _out.print)
+        if federated is not None:
+            prepared = with_weights(prepared, *federated.prepare(output / "trained", everybody))
+            if prepared.central is None:
+                _out.print(f"{path.name} has not all of the people that the task learned from: no {CENTRAL}")
+                contenders, installed = (
+                    [each for each in some if each.name != CENTRAL] for some in (contenders, installed)
+                )
         scores = _measure(installed, people, prepared, processes, log)
         costs = _costs(installed, people, prepared, log)
+        by_round = _by_round(federated, people, processes, log) if federated else None
     except KeyboardInterrupt:
         _out.print("Stopped: no figures were saved. What was trained is kept.")
         raise typer.Exit(INTERRUPTED) from None
     report = Report.of(contenders, scores, costs, resamples(len(people), seed))
-    report.write(output / "report.json", {"clients": path.name, "users": users, "seed": seed})
+    asked: dict[str, Any] = {"clients": path.name, "users": users, "seed": seed}
+    if federated is not None:
+        asked["federated"] = {**federated.report, "rounds": by_round}
+    report.write(output / "report.json", asked)
     draw(report, output / "report.png", path.name.split(".")[0])
     _show(report, output)
 
 
-def _chosen(only: list[str] | None) -> list[Contender]:
+def _chosen(only: list[str] | None, *, federated: bool) -> list[Contender]:
+    """What is asked for, and the base; with `federated`, also what a federated task is judged by."""
     if unknown := [name for name in only or [] if name not in BY_NAME]:
         raise UsageError(f"there is no predictor {unknown[0]!r}", f"Choose among {', '.join(BY_NAME)}")
+    if not federated and (learned := [name for name in only or [] if BY_NAME[name].federated]):
+        raise UsageError(f"{learned[0]} needs what a federated task has learned", "Name its folder with --weights")
     wanted = {*only, BASE} if only else set(BY_NAME)
-    return [contender for contender in CONTENDERS if contender.name in wanted]
+    return [
+        each for each in CONTENDERS if (each.name in wanted and not each.federated) or (federated and each.federated)
+    ]
+
+
+def _write_others(path: Path, everybody: list[Person], chosen: list[Person]) -> None:
+    left = others_of(everybody, chosen)
+    if not left:
+        raise UsageError("everybody was chosen: nobody is left to learn from", "Choose fewer with --users")
+    write_people(path, left)
+    _out.print(f"{path} has the {len(left)} people who are not measured", soft_wrap=True)
+
+
+def _by_round(federated: Federated, people: list[Person], processes: int, log: Path) -> list[dict[str, Any]]:
+    with _progress() as progress:
+        bar = progress.add_task("rounds", total=(len(federated.rounds) + 1) * len(people))
+        return federated.by_round(people, processes, log, lambda: progress.advance(bar))
 
 
 def _measure(

@@ -19,13 +19,25 @@ from .trigram import Trigram
 
 BASE = "base"
 """What everything else is compared with."""
+FEDERATED = "federated"
+"""What a federated task has made of the base."""
+CENTRAL = "trigram-central"
+"""A trigram of the very messages that the task learned from, all in one place: what it costs not to collect them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A folder with what predictors need beside a person: it was trained on the public texts, and is read only."""
+    """What predictors need beside a person, on the disk and read only.
+
+    Attributes:
+        folder: what was trained on the public texts.
+        central: an n-gram file of the messages that a federated task learned from.
+        federated: the model that it learned, as a folder.
+    """
 
     folder: Path
+    central: Path | None = None
+    federated: Path | None = None
 
     @property
     def trigram(self) -> Ngrams:
@@ -49,6 +61,7 @@ class Contender:
         train: makes that file from the public texts.
         without: name of the same without what it learns from the person.
         learns: whether it learns from the person.
+        federated: whether it is there only beside the weights of a federated task.
         missing: whether something that it needs is not installed.
         packages: Debian's that have it.
     """
@@ -60,12 +73,18 @@ class Contender:
     train: Callable[[Iterable[str], Path], None] | None = None
     without: str = ""
     learns: bool = True
+    federated: bool = False
     missing: Callable[[], bool] = field(default=lambda: False)
     packages: tuple[str, ...] = ()
 
 
 def _train_trigram(messages: Iterable[str], path: Path) -> None:
     Ngrams.count(messages).save(path)
+
+
+def _central(prepared: Prepared) -> Predictor:
+    assert prepared.central is not None  # noqa: S101  # or it is not measured
+    return Trigram(_ngrams(prepared.central), prepared.vocabulary, personal=False)
 
 
 CONTENDERS = (
@@ -89,6 +108,22 @@ CONTENDERS = (
     Contender("base-words", "base + words", lambda _: WordsKeyboard(), without=BASE),
     Contender("base-weights", "base + weights", lambda _: WeightsKeyboard(), without=BASE),
     Contender("base-both", "base + both", lambda _: PersonalKeyboard(), without=BASE),
+    Contender(
+        FEDERATED,
+        "federated",
+        lambda prepared: BaseKeyboard(prepared.federated),
+        without=BASE,
+        learns=False,
+        federated=True,
+    ),
+    Contender(
+        "federated-both",
+        "federated + both",
+        lambda prepared: PersonalKeyboard(prepared.federated),
+        without=FEDERATED,
+        federated=True,
+    ),
+    Contender(CENTRAL, "trigram central", _central, learns=False, federated=True),
     Contender(
         "presage",
         "presage",

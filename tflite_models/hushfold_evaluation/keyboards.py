@@ -19,12 +19,18 @@ from .protocol import SHOWN
 
 
 class BaseKeyboard(Predictor):
-    """What the shipped model suggests to someone whom it does not know: nothing is learned."""
+    """What a model suggests to someone whom it does not know: nothing is learned.
 
-    def __init__(self) -> None:
+    Args:
+        model: folder of the model's files; by default the shipped one.
+    """
+
+    def __init__(self, model: Path | None = None) -> None:
         self._folder = TemporaryDirectory(prefix="hushfold-evaluation-")
         folder = Path(self._folder.name)
-        self._device = Device(folder, KeyFile(folder / "key"), conditions=SimulatedConditions(), dwell=0)
+        self._device = Device(
+            folder, KeyFile(folder / "key"), conditions=SimulatedConditions(), dwell=0, model_folder=model
+        )
 
     def suggest(self, text_before: str) -> Sequence[str]:
         return [suggestion.text for suggestion in self._suggestions().suggest(text_before, SHOWN)]

@@ -1,0 +1,312 @@
+"""A federated task tried out on everybody in a file of texts, without HTTP and without masks, so that it is quick.
+
+Each person has a real SDK device: what the keyboard keeps in its encrypted store is trained on by `TrainingSession` for
+the very plan that the server's learner signed, and encoded with clipping, rounding and the device's share of the
+noise as for an upload. The vectors are then added up in the open, because masks cancel out in a sum. The server's half
+runs in a process of its own (`hushfold_server.rehearsal`).
+
+What is left in the folder of a rehearsal:
+
+    weights.f32      the vector that the task offers for release, little-endian float32
+    rounds/NNN.f32   the vector after each round
+    report.json      who took part, and each round's mean training loss and cost in privacy
+    phones/          the devices, from which an interrupted rehearsal goes on
+    server/          the server's folder, likewise
+
+The loss is known here because everything is in one process; no real device sends it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hushfold import Device, KeyFile
+from hushfold.conditions import SimulatedConditions
+from hushfold.errors import NotEligible, TrainingDiverged
+from hushfold.model import Vector
+from hushfold.training import TrainingTask
+from hushfold_protocol.encoding import encode
+from hushfold_protocol.errors import RoundingFailed
+from hushfold_protocol.messages import Invitation
+from hushfold_protocol.plan import Plan
+from hushfold_protocol.signing import open_invitation
+
+from .errors import DemoError, UsageError
+from .rounds import epsilon_text
+from .texts import Person
+
+REPORT, WEIGHTS, ROUNDS = "report.json", "weights.f32", "rounds"
+_PEOPLE = "people.json"
+
+Sum = NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True)
+class RehearsedRound:
+    """One round. `loss` is the mean over all steps of all devices, nats per word, before each step."""
+
+    number: int
+    devices: int  # in the sum
+    loss: float | None  # None if no device had a word to learn
+    epsilon: float | None = None  # after it, of the device that took part most
+
+
+class Phones:
+    """The devices of a rehearsal, one for each person, all of which take part in every round. A context manager.
+
+    Args:
+        people: who types; everything that a person wrote is learned from.
+        folder: of the devices. They are as they were left if it is that of these people.
+        threads: in which devices train.
+
+    Raises:
+        UsageError: the folder belongs to other people, or nobody wrote anything that can be learned.
+    """
+
+    def __init__(self, people: Sequence[Person], folder: Path, threads: int) -> None:
+        _require_same_people(people, folder)
+        with ExitStack() as stack:
+            self.devices = [stack.enter_context(_device(folder / f"{n:04}")) for n in range(len(people))]
+            for device, person in zip(self.devices, people, strict=True):
+                if not device.store.messages(limit=1):
+                    for message in person.messages:
+                        device.keyboard.learn(message)
+            self.messages = sum(len(device.store.messages()) for device in self.devices)
+            if not self.messages:
+                raise UsageError("nobody wrote a message that the model can learn from", "Give texts in English")
+            self._pool = stack.enter_context(ThreadPoolExecutor(threads))
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> Phones:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        self._stack.close()
+
+    @property
+    def ids(self) -> list[bytes]:
+        """What tells the devices apart in the ledger; real ones have keys."""
+        return [hashlib.sha256(str(number).encode()).digest()[:16] for number in range(len(self.devices))]
+
+    def train(self, plan: Plan, start: Vector, advance: Callable[[], None]) -> tuple[Sum, list[float]]:
+        """The sum of all encoded updates modulo 2^bits, and the loss before each step. `advance`: one more is done.
+
+        Everybody joins, as on real devices: with noise alone, who finds nothing to learn.
+        """
+        encoding = plan.update.encoding()
+        total, losses = np.zeros(encoding.padded, np.uint32), []
+        jobs = [self._pool.submit(_update, device, plan, start) for device in self.devices]
+        try:
+            for job in jobs:
+                vector, its_losses = job.result()
+                total += vector
+                losses += its_losses
+                advance()
+        except BaseException:
+            for job in jobs:
+                job.cancel()
+            raise
+        return total & np.uint32(encoding.modulus - 1), losses
+
+
+def rehearse(
+    task: Path, people: Sequence[Person], home: Path, threads: int, watch: Callable[[str, int], Callable[[], None]]
+) -> dict[str, Any]:
+    """Runs a task from its file to the weights that it offers, or on from where an earlier run was stopped; the report.
+
+    `watch` is told of each round, what it is and how many devices there are, and gives what is called as each has
+    trained.
+
+    Raises UsageError for a folder that holds something else, DemoError with the server's words if it refuses.
+    """
+    with Phones(people, home / "phones", threads) as phones, _server(home / "server", task) as exchange:
+        files = phones.devices[0].files
+        done: list[RehearsedRound] = _rounds_so_far(home)
+        (home / ROUNDS).mkdir(exist_ok=True)
+        while (frame := exchange.receive()).head["kind"] == "round":
+            number, (invitation, key, part_values) = frame.head["number"], frame.pieces
+            plan = open_invitation(Invitation.decode(invitation), key)
+            done = _noted(home, done[: number - 1], frame.head["epsilon"])
+            start = files.weights.copy()
+            start[slice(*files.manifest.parts[plan.model.part])] = np.frombuffer(part_values, "<f4")
+            if number > 1:
+                _write(home / ROUNDS / f"{number - 1:03}.f32", start.astype("<f4").tobytes())
+            advance = watch(f"round {number} of {frame.head['rounds']}", len(phones.devices))
+            total, losses = phones.train(plan, start, advance)
+            done.append(
+                RehearsedRound(number, len(phones.devices), round(float(np.mean(losses)), 4) if losses else None)
+            )
+            exchange.send(phones.ids, total)
+        last, weights = frame.head, frame.pieces[0]
+        done = _noted(home, done, last["epsilon"])
+        _write(home / ROUNDS / f"{len(done):03}.f32", weights)
+        _write(home / WEIGHTS, weights)
+        report = {
+            "task": task.read_text(),
+            "base_weights_sha256": hashlib.sha256(files.weights.astype("<f4").tobytes()).hexdigest(),
+            "weights_sha256": hashlib.sha256(weights).hexdigest(),
+            "people": [person.name for person in people],
+            "messages": phones.messages,
+            "rounds": [asdict(each) for each in done],
+            **{name: last[name] for name in ("reason", "epsilon", "delta", "extrapolated")},
+        }
+        _write(home / REPORT, (json.dumps(report, indent=2) + "\n").encode())
+        return report
+
+
+def summary(report: dict[str, Any], home: Path) -> Iterator[str]:
+    """What came of a rehearsal, in sentences."""
+    for row in report["rounds"]:
+        loss = "no word to learn" if row["loss"] is None else f"loss {row['loss']:.3f}"
+        yield f"round {row['number']:3}: {loss}, epsilon {epsilon_text(row['epsilon'])}"
+    yield f"{len(report['people'])} people with {report['messages']} messages; the task ended: {report['reason']}"
+    if wider := report["extrapolated"]:
+        yield (
+            f"extrapolated, not measured: epsilon {epsilon_text(wider['epsilon'])} at delta {wider['delta']:g} if "
+            f"{wider['cohort']:,} devices had shared the same noise in the mean"
+        )
+    yield f"Saved: {home / WEIGHTS}, {home / REPORT}"
+
+
+class _Frame(NamedTuple):
+    head: dict[str, Any]
+    pieces: list[bytes]
+
+
+class _Exchange:
+    """The frames of `hushfold_server.rehearsal`, seen from the devices."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self._process, self._log = process, log
+
+    def receive(self) -> _Frame:
+        source = _stream(self._process.stdout)
+        line = source.readline()
+        if not line.endswith(b"\n"):
+            raise self._ended()
+        head = json.loads(line)
+        pieces = [source.read(size) for size in head["sizes"]]
+        if [len(piece) for piece in pieces] != head["sizes"]:
+            raise self._ended()
+        return _Frame(head, pieces)
+
+    def send(self, devices: Sequence[bytes], total: Sum) -> None:
+        content = total.astype("<u4").tobytes()
+        head = {"kind": "sum", "devices": [device.hex() for device in devices], "sizes": [len(content)]}
+        target = _stream(self._process.stdin)
+        try:
+            target.write(json.dumps(head).encode() + b"\n" + content)
+            target.flush()
+        except BrokenPipeError:
+            raise self._ended() from None
+
+    def _ended(self) -> DemoError:
+        self._process.wait()
+        said = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
+        errors = [number for number, line in enumerate(said) if line.startswith("error: ")]
+        words = "\n".join(said[errors[-1] :]).removeprefix("error: ") if errors else f"see {self._log}"
+        return DemoError(f"the server ended the rehearsal: {words}")
+
+
+@contextmanager
+def _server(home: Path, task: Path) -> Iterator[_Exchange]:
+    """The server's half. Ctrl-C in the terminal is not its to handle: it ends with its input."""
+    log = home.with_name("server.log")
+    with log.open("wb") as errors:
+        process = subprocess.Popen(  # noqa: S603  # our own command
+            [sys.executable, "-m", "hushfold_server.rehearsal", "--home", str(home), "--task", str(task)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+        )
+    try:
+        yield _Exchange(process, log)
+    finally:
+        for stream in (process.stdin, process.stdout):
+            _close(_stream(stream))
+        process.terminate()
+        process.wait()
+
+
+def _device(folder: Path) -> Device:
+    return Device(folder, KeyFile(folder / "key"), conditions=SimulatedConditions(), dwell=0.0)
+
+
+def _update(device: Device, plan: Plan, start: Vector) -> tuple[Sum, list[float]]:
+    """What a device would mask and upload, and its losses. A session that ended before an interruption is not repeated:
+    its checkpoint is still there."""
+    encoding = plan.update.encoding()
+    losses: list[float] = []
+    update = np.zeros(plan.update.dimension, np.float32)
+    try:
+        session = device.training_session(TrainingTask.of(plan), start)
+        update = session.run(lambda progress: losses.append(progress.loss))
+    except (NotEligible, TrainingDiverged):
+        losses.clear()
+    try:
+        return encode(update, encoding), losses
+    except RoundingFailed:
+        return encode(np.zeros_like(update), encoding), losses
+
+
+def _require_same_people(people: Sequence[Person], folder: Path) -> None:
+    digest = hashlib.sha256(json.dumps([(each.name, each.messages) for each in people]).encode()).hexdigest()
+    note = folder / _PEOPLE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not note.exists():
+            if any(folder.iterdir()):
+                raise UsageError(f"{folder} holds something else than a rehearsal", "Name another folder with --home")
+            note.write_text(json.dumps({"sha256": digest}))
+        known = json.loads(note.read_text()).get("sha256")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{folder} cannot be used: {error}", "Name another folder with --home") from None
+    if known != digest:
+        raise UsageError(
+            f"{folder.parent} holds the rehearsal of other people", "Remove it, or name another folder with --home"
+        )
+
+
+def _rounds_so_far(home: Path) -> list[RehearsedRound]:
+    path = home / ROUNDS / "so_far.json"
+    return [RehearsedRound(**row) for row in json.loads(path.read_text())] if path.exists() else []
+
+
+def _noted(home: Path, done: list[RehearsedRound], epsilon: float) -> list[RehearsedRound]:
+    """Writes down the rounds that the server has learned from; the last of them brought the cost to `epsilon`."""
+    if done and done[-1].epsilon is None:
+        last = done[-1]
+        done = [*done[:-1], RehearsedRound(last.number, last.devices, last.loss, epsilon)]
+    _write(home / ROUNDS / "so_far.json", json.dumps([asdict(each) for each in done]).encode())
+    return done
+
+
+def _write(path: Path, content: bytes) -> None:
+    """As a whole or not at all."""
+    draft = path.with_name(f".{path.name}.unfinished")
+    draft.write_bytes(content)
+    draft.replace(path)
+
+
+def _stream(stream: IO[bytes] | None) -> IO[bytes]:
+    assert stream is not None  # noqa: S101  # pipes were asked for
+    return stream
+
+
+def _close(stream: IO[bytes]) -> None:
+    with suppress(BrokenPipeError):  # the process is gone
+        stream.close()
