@@ -86,12 +86,6 @@ class Keyboard:
             self._look_up_words()
         return self._suggester.probability(text_before_cursor, word)
 
-    def probability(self, text_before_cursor: str, word: str) -> float:
-        """Probability of a word at this place, 0 for what is not offered: see `suggestions.Suggester.probability`."""
-        if self.words.revision != self._words_known:
-            self._look_up_words()
-        return self._suggester.probability(text_before_cursor, word)
-
     def accepted(self, suggestion: Suggestion, text_before_cursor: str, private: bool = False) -> int:
         """Count the keys that a suggestion spared which the user has just taken; how many they are.
 

@@ -24,8 +24,10 @@ def test_the_examples_run_one_after_the_other(tmp_path, monkeypatch, capsys):
     for example in EXAMPLES:
         exec(compile(example, str(README), "exec"), names)
     printed = capsys.readouterr().out
-    assert len(EXAMPLES) == 7
+    assert len(EXAMPLES) == 9
     assert "tomorrow correction" in printed
+    assert re.search(r"^\[.*'that'.*\]$", printed, re.MULTILINE)
+    assert re.search(r"^40 messages are needed to prove anything; 0 so far; 2 taps saved since", printed, re.MULTILINE)
     assert "McFly 0 taught" in printed
     assert "an e-mail address is not kept as a word. Give one word" in printed
     assert "2 taken over, 0 known, 0 blocked or forgotten here" in printed
