@@ -25,7 +25,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -48,7 +48,7 @@ from .rounds import epsilon_text
 from .texts import Person
 
 REPORT, WEIGHTS, ROUNDS = "report.json", "weights.f32", "rounds"
-_PEOPLE = "people.json"
+_PEOPLE, _SO_FAR = "people.json", "so_far.json"
 
 Sum = NDArray[np.uint32]
 
@@ -81,8 +81,9 @@ class Phones:
             self.devices = [stack.enter_context(_device(folder / f"{n:04}")) for n in range(len(people))]
             for device, person in zip(self.devices, people, strict=True):
                 if not device.store.messages(limit=1):
-                    for message in person.messages:
-                        device.keyboard.learn(message)
+                    with device.store.transaction():  # all of them, or none if this is interrupted
+                        for message in person.messages:
+                            device.keyboard.learn(message)
             self.messages = sum(len(device.store.messages()) for device in self.devices)
             if not self.messages:
                 raise UsageError("nobody wrote a message that the model can learn from", "Give texts in English")
@@ -139,20 +140,20 @@ def rehearse(
         while (frame := exchange.receive()).head["kind"] == "round":
             number, (invitation, key, part_values) = frame.head["number"], frame.pieces
             plan = open_invitation(Invitation.decode(invitation), key)
-            done = _noted(home, done[: number - 1], frame.head["epsilon"])
+            done = _priced(done[: number - 1], frame.head["epsilon"])
             start = files.weights.copy()
             start[slice(*files.manifest.parts[plan.model.part])] = np.frombuffer(part_values, "<f4")
             if number > 1:
                 _write(home / ROUNDS / f"{number - 1:03}.f32", start.astype("<f4").tobytes())
             advance = watch(f"round {number} of {frame.head['rounds']}", len(phones.devices))
             total, losses = phones.train(plan, start, advance)
-            done.append(
-                RehearsedRound(number, len(phones.devices), round(float(np.mean(losses)), 4) if losses else None)
-            )
+            loss = round(float(np.mean(losses)), 4) if losses else None
+            done.append(RehearsedRound(number, len(phones.devices), loss))
+            _write_so_far(home, done)  # before the server has the sum: a round that it learned from is never missing
             exchange.send(phones.ids, total)
         last, weights = frame.head, frame.pieces[0]
-        done = _noted(home, done, last["epsilon"])
-        _write(home / ROUNDS / f"{len(done):03}.f32", weights)
+        done = _priced(done, last["epsilon"])
+        _write(home / ROUNDS / f"{done[-1].number:03}.f32", weights)
         _write(home / WEIGHTS, weights)
         report = {
             "task": task.read_text(),
@@ -282,17 +283,17 @@ def _require_same_people(people: Sequence[Person], folder: Path) -> None:
 
 
 def _rounds_so_far(home: Path) -> list[RehearsedRound]:
-    path = home / ROUNDS / "so_far.json"
+    path = home / ROUNDS / _SO_FAR
     return [RehearsedRound(**row) for row in json.loads(path.read_text())] if path.exists() else []
 
 
-def _noted(home: Path, done: list[RehearsedRound], epsilon: float) -> list[RehearsedRound]:
-    """Writes down the rounds that the server has learned from; the last of them brought the cost to `epsilon`."""
-    if done and done[-1].epsilon is None:
-        last = done[-1]
-        done = [*done[:-1], RehearsedRound(last.number, last.devices, last.loss, epsilon)]
-    _write(home / ROUNDS / "so_far.json", json.dumps([asdict(each) for each in done]).encode())
-    return done
+def _priced(done: list[RehearsedRound], epsilon: float) -> list[RehearsedRound]:
+    """The rounds that the server has learned from, the last of which brought the cost to `epsilon`."""
+    return [*done[:-1], replace(done[-1], epsilon=epsilon)] if done else []
+
+
+def _write_so_far(home: Path, done: Sequence[RehearsedRound]) -> None:
+    _write(home / ROUNDS / _SO_FAR, json.dumps([asdict(each) for each in done]).encode())
 
 
 def _write(path: Path, content: bytes) -> None:
