@@ -7,10 +7,10 @@ BIN := .venv/bin
 DATA ?= $(or $(HUSHFOLD_DATA),../shared/data)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format models evaluate system-deps clean
+.PHONY: help setup demo test test-fast lint format models evaluate evaluate-federated system-deps clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 28
 
 setup: $(BIN)/.synced  ## create .venv with everything that the lock file names
 
@@ -42,6 +42,16 @@ EVALUATE_OPTIONS = $(if $(USERS),--users $(USERS)) $(if $(CLIENTS),--clients $(C
 
 evaluate: setup  ## how good suggestions are, beside other predictors (USERS=60, 0 for all; CLIENTS=people.jsonl.gz)
 	@HUSHFOLD_DATA=$(DATA) $(BIN)/hushfold-evaluate $(EVALUATE_OPTIONS)
+
+# What a federated task brings, to people whom it never met: make evaluate-federated TASK=my-task.toml FEDERATED=folder
+# TASK is a rehearsal; an interrupted one goes on in its folder, and another task or another base needs another one.
+TASK ?= demo_app/tasks/whole-noiseless.toml
+FEDERATED ?= build/federated/$(basename $(notdir $(TASK)))
+
+evaluate-federated: setup  ## rehearse a federated task on the people who are not measured, then measure (TASK=file)
+	@HUSHFOLD_DATA=$(DATA) $(BIN)/hushfold-evaluate $(EVALUATE_OPTIONS) --others $(FEDERATED)/others.jsonl
+	@$(BIN)/hushfold-demo rehearse $(TASK) --texts $(FEDERATED)/others.jsonl --home $(FEDERATED)/rehearsal
+	@HUSHFOLD_DATA=$(DATA) $(BIN)/hushfold-evaluate $(EVALUATE_OPTIONS) --weights $(FEDERATED)/rehearsal --output $(FEDERATED)
 
 # Debian packages that some tests and evaluations use; without them these are skipped, and say so.
 SYSTEM_PACKAGES = presage libpresage1v5 onboard
