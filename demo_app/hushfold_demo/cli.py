@@ -6,8 +6,10 @@ import os
 import random
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Annotated
 
@@ -15,14 +17,20 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from hushfold.device import EPSILON_LIMIT, DevicePolicy, bundled_model
 from hushfold.errors import HushfoldError
+from hushfold_format import ModelFiles
 
 from .errors import DemoError, UsageError
+from .litert import start_quietly
 from .narration import Narration
+from .personas import personas
+from .phone import Phone, StoppableClock
 from .rehearsal import rehearse, summary
 from .scenario import people_for, play
 from .task import LOST_OPTION, PHONES_OPTION, ROUNDS_OPTION, SEED_OPTION, FleetTask
-from .texts import read_people
+from .texts import find, read_people
+from .typist import type_and_prove
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit statuses
 
@@ -96,6 +104,31 @@ def run(
         raise typer.Exit(INTERRUPTED) from None
     narration.show(report.tables())
     narration.say(f"All figures, also of each phone: {report_file}")
+
+
+@app.command("type")
+def type_messages(
+    person: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who types. Default: who has written the most.")
+    ] = None,
+    texts: Annotated[
+        Path | None, typer.Option(help='JSON lines {"user", "text"}, may be gzip. Default: invented personas.')
+    ] = None,
+) -> None:
+    """One person types, key by key, with suggestions; then a night, and the proof of what it was good for."""
+    people = read_people(texts) if texts else personas()
+    narration = Narration(_out)
+    clock = StoppableClock(threading.Event())
+    with TemporaryDirectory() as folder:  # nothing of this phone stays
+        somebody = find(people, person)
+        policy, limit = DevicePolicy(), EPSILON_LIMIT
+        start_quietly(ModelFiles.load(bundled_model()))
+        with Phone(somebody.name, somebody, Path(folder), policy=policy, epsilon_limit=limit, clock=clock) as phone:
+            try:
+                type_and_prove(phone, narration)
+            except KeyboardInterrupt:
+                narration.say("Stopped: nothing of this phone is kept")
+                raise typer.Exit(INTERRUPTED) from None
 
 
 @app.command("rehearse")

@@ -77,6 +77,17 @@ def choose(people: Sequence[Person], count: int, rng: random.Random, *, again: b
     return able * rounds + rng.sample(able, rest) if rounds else rng.sample(able, count)
 
 
+def find(people: Sequence[Person], name: str | None) -> Person:
+    """The person of that name; without one, who has written the most. Raises UsageError."""
+    if name is None:
+        return max(people, key=lambda person: len(person.messages))
+    found = next((person for person in people if person.name == name), None)
+    if found is None:
+        names = ", ".join(person.name for person in people[:30])
+        raise UsageError(f"nobody is called {name!r}", f"There are {names}{' ...' if len(people) > 30 else ''}")
+    return found
+
+
 def _read_text(path: Path) -> str:
     def unreadable(reason: str) -> UsageError:
         return UsageError(f"the texts in {path} cannot be read: {reason}", _WANTED)
