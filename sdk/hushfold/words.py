@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from os import PathLike
 
 from hushfold_format import Vocabulary, tokenize
 
@@ -133,7 +134,7 @@ class PersonalWords:
 
     # -------------------------------------------------------------- lists
 
-    def import_words(self, content: bytes, name: str) -> ImportReport:
+    def import_words(self, content: bytes, name: str | PathLike[str]) -> ImportReport:
         """Take over a list of words, of this or another keyboard: see `wordlists` for the formats.
 
         Words are taken as taught or, if the list says how often they were seen, as seen that often. What the user has
@@ -142,12 +143,12 @@ class PersonalWords:
 
         Args:
             content: of the file.
-            name: of the file, for messages and for the ending `.dic`.
+            name: of the file, or its path: for messages, and for the ending `.dic`.
 
         Raises:
             WordRefused: the file cannot be read, or is too long. Nothing is taken over.
         """
-        items = brought(parse(content, name), self._clock.now())
+        items = brought(parse(content, str(name)), self._clock.now())
         with self._changing() as changes:
             merged, report = merge(items, self._words, self._ladder.vocabulary, MOST_WORDS)
             changes.update(merged)

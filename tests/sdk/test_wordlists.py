@@ -151,6 +151,12 @@ def test_what_the_user_has_decided_stays(words):
     assert "london" not in words.forms()  # the model knows it
 
 
+def test_a_path_will_do_as_the_name_of_a_list(words, tmp_path):
+    assert words.import_words(b"tmr/S\n", tmp_path / "en.dic").added == 1
+    with pytest.raises(WordRefused, match="list.txt is empty"):
+        words.import_words(b"", tmp_path / "list.txt")
+
+
 def test_forbidden_words_of_hunspell_are_blocked(words):
     words.import_words(b"tmr\n*you\n", "en.dic")
     assert words.blocked() == {"you"}
