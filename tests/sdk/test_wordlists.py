@@ -153,7 +153,7 @@ def test_what_the_user_has_decided_stays(words):
 
 def test_a_path_will_do_as_the_name_of_a_list(words, tmp_path):
     assert words.import_words(b"tmr/S\n", tmp_path / "en.dic").added == 1
-    with pytest.raises(WordRefused, match="list.txt is empty"):
+    with pytest.raises(WordRefused, match=r"list\.txt is empty"):
         words.import_words(b"", tmp_path / "list.txt")
 
 
