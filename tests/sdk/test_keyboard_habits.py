@@ -27,12 +27,12 @@ def texts(found):
 
 
 def test_what_a_user_writes_often_is_suggested_in_its_place(keyboard):
-    assert "lah" not in texts(keyboard.suggest("see you "))
+    assert "zorkle" not in texts(keyboard.suggest("see you "))
     for _ in range(3):
-        keyboard.learn("see you lah")
+        keyboard.learn("see you zorkle")
     (first, *_) = keyboard.suggest("see you ")
-    assert (first.text, first.own) == ("lah", True)
-    assert "lah" in texts(keyboard.suggest("see you l"))
+    assert (first.text, first.own) == ("zorkle", True)
+    assert "zorkle" in texts(keyboard.suggest("see you z"))
 
 
 def test_a_users_own_word_is_not_corrected(keyboard):
@@ -70,7 +70,7 @@ def test_offensive_words_are_offered_only_to_who_writes_them(keyboard):
 def test_a_wipe_takes_habits_and_words(keyboard):
     before = keyboard.suggest("see you ", 50)
     for _ in range(3):
-        keyboard.learn("see you lah")
+        keyboard.learn("see you zorkle")
     keyboard.words.teach("frm")
     keyboard.wipe()
     assert keyboard.suggest("see you ", 50) == before
@@ -79,7 +79,7 @@ def test_a_wipe_takes_habits_and_words(keyboard):
 
 def test_habits_are_there_after_a_restart(files, store, keyboard):
     for _ in range(3):
-        keyboard.learn("see you lah")
+        keyboard.learn("see you zorkle")
     assert Keyboard(files, files.weights, store).suggest("see you ") == keyboard.suggest("see you ")
 
 
@@ -88,6 +88,6 @@ def test_nothing_of_a_private_field_or_of_incognito_is_suggested_later(keyboard,
     keyboard.incognito = not private
     before = keyboard.suggest("see you ", 50)
     for _ in range(5):
-        assert not keyboard.learn("see you lah", private=private)
+        assert not keyboard.learn("see you zorkle", private=private)
     assert keyboard.suggest("see you ", 50) == before
     assert keyboard.words.all() == []
