@@ -29,11 +29,13 @@ What is here is the public surface; it loads lazily, so that `import hushfold` c
     memory         what the user writes after what
     spelling       how far what was typed is from every word
     suggestions    words for the suggestion bar
+    marginals      how often this user writes each word, against what the model expects
+    blending       how much the user's habits should count beside the model
+    training       a training session that stops and goes on
+    personal       what is the user's own beside their words, put to the test
     savings        keys that suggestions have spared the user
     keyboard       suggestions and a memory, as an app embeds them
     live           suggestions off the UI's thread, for the newest text only
-    training       a training session that stops and goes on
-    personal       weights of the user's own, trained and put to the test
     proof          what learning has done for the user, in figures and in a sentence
     releases       what a release is, and which devices it is for
     updates        verified releases: from the channel to the model in use

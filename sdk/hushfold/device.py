@@ -142,7 +142,7 @@ class Device:
             released = self.weights()
             own = personal.load(self.store, released.size)
             proven = own is not None and own.base == _sha256(released)
-            self.keyboard.serve(self.files, own.applied(released) if own is not None and proven else released)
+            self.keyboard.serve(self.files, released, own if proven else None)
 
     def personalize(self, progress: Callable[[Progress], None] | None = None) -> personal.Trial:
         """Train weights of the user's own, and serve them if they predict this user better: see `personal`.

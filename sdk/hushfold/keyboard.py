@@ -14,6 +14,7 @@ from .lexicon import Lexicon
 from .memory import NgramMemory
 from .model import Vector
 from .offensive import OFFENSIVE
+from .personal import PersonalWeights, served
 from .redaction import redact
 from .savings import Savings
 from .store import Message, Store
@@ -60,14 +61,16 @@ class Keyboard:
         self._words_known = 0  # revision of the words that the lexicon has
         self._remember()
 
-    def serve(self, files: ModelFiles, vector: Vector) -> None:
+    def serve(self, files: ModelFiles, vector: Vector, own: PersonalWeights | None = None) -> None:
         """Suggest from another model, or other weights, from now on. Raises ModelError; the old ones stay.
+
+        `own` is what the user's messages have made of these weights: see `personal`.
 
         Where several threads may call it, the last call wins: see `Device.reload_model`.
         """
         with self._habits:
             habits = self._suggester.habits
-            self._suggester = Suggester(files, vector, habits)
+            self._suggester = served(files, vector, own, habits)
 
     @property
     def lexicon(self) -> Lexicon:

@@ -9,6 +9,7 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ ORDER = 3
 _BEGIN = ("<s>",) * (ORDER - 1)
 
 Distribution = NDArray[np.float32]
+Counts = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,38 @@ class Blend:
     discount: float = 0.8
     trust: tuple[float, ...] = (3.0, 3.0)  # after one word, after two: the larger, the later it is believed
 
+    def probability(
+        self, model: Distribution, share: Distribution, shares: Distribution, after: Counts
+    ) -> Distribution:
+        """Of words, each in its context: what `NgramMemory.mix` gives them.
+
+        Args:
+            model: the model's, `[words]`.
+            share, shares, after: what was seen of each of them, stacked: see `Sighting`.
+
+        Returns:
+            `[words]`.
+        """
+        mixed = (1 - self.words * shares) * model + self.words * share
+        for length, trust in enumerate(self.trust):
+            count, offered, different, total = after[..., length, :].T
+            found = np.where(count > 0, count - self.discount, 0)
+            mixed = mixed * (1 - (offered - self.discount * different) / (total + trust)) + found / (total + trust)
+        return mixed
+
+
+class Sighting(NamedTuple):
+    """What was seen of one word, in one context, before it was written there.
+
+    `share` is the word's part in all that was written and `shares` that of all words that can be offered. `after` has,
+    after one word and after two: how often it followed, how often any word did that can be offered, how many different
+    ones of these, and how often any at all, `[ORDER - 1, 4]`.
+    """
+
+    share: np.float32
+    shares: np.float32
+    after: Counts
+
 
 class NgramMemory:
     """Counts of what follows what, in lower case. Safe to share between threads."""
@@ -45,7 +79,7 @@ class NgramMemory:
     def __init__(self, messages: Iterable[str] = ()) -> None:
         self._lock = threading.Lock()
         self._following: list[defaultdict[tuple[str, ...], Counter[str]]] = [defaultdict(Counter) for _ in range(ORDER)]
-        self._frequencies: tuple[Lexicon, Distribution] | None = None
+        self._frequencies: _Frequencies | None = None
         for message in messages:
             self.add(message)
 
@@ -82,29 +116,41 @@ class NgramMemory:
         with self._lock:
             return self._mixed(model, context, lexicon, blend) if self.words else model
 
+    def sighting(self, context: Sequence[str], number: int, lexicon: Lexicon) -> Sighting:
+        """What was seen so far of the word with this number of the lexicon, after a context as for `mix`."""
+        with self._lock:
+            seen = self._frequencies_in(lexicon)
+            after = np.zeros((ORDER - 1, 4), np.float32)
+            for row, following in zip(after, self._after(context), strict=True):
+                if following is not None:
+                    numbers, counts = self._offered(following, lexicon)
+                    row[:] = counts[numbers == number].sum(), counts.sum(), len(counts), following.total()
+            return Sighting(seen.share[number], seen.all, after)
+
     def _mixed(self, model: Distribution, context: Sequence[str], lexicon: Lexicon, blend: Blend) -> Distribution:
-        frequencies = self._frequencies_in(lexicon)
-        mixed: Distribution = (1 - np.float32(blend.words * frequencies.sum())) * model
-        mixed += np.float32(blend.words) * frequencies
-        before = (*_BEGIN, *context)
-        for length in range(1, ORDER):
-            following = self._following[length].get(tuple(before[len(before) - length :]))
-            if following is None:
-                continue
-            numbers, counts = self._offered(following, lexicon)
-            found = (counts - np.float32(blend.discount)) / np.float32(following.total() + blend.trust[length - 1])
-            mixed *= 1 - found.sum()
-            mixed[numbers] += found
+        seen = self._frequencies_in(lexicon)
+        mixed: Distribution = (1 - np.float32(blend.words) * seen.all) * model
+        mixed += np.float32(blend.words) * seen.share
+        for following, trust in zip(self._after(context), blend.trust, strict=True):
+            if following is not None:
+                numbers, counts = self._offered(following, lexicon)
+                found = (counts - np.float32(blend.discount)) / np.float32(following.total() + trust)
+                mixed *= 1 - found.sum()
+                mixed[numbers] += found
         return mixed
 
-    def _frequencies_in(self, lexicon: Lexicon) -> Distribution:
-        """Share of each word in all that was counted, half a sighting less: what was seen once may not come again."""
-        if self._frequencies is None or self._frequencies[0] is not lexicon:
+    def _after(self, context: Sequence[str]) -> list[Counter[str] | None]:
+        """What was counted after the last word of a context, after the last two and so on; None if nothing was."""
+        before = (*_BEGIN, *context)
+        return [self._following[length].get(tuple(before[len(before) - length :])) for length in range(1, ORDER)]
+
+    def _frequencies_in(self, lexicon: Lexicon) -> _Frequencies:
+        if self._frequencies is None or self._frequencies.lexicon is not lexicon:
             numbers, counts = self._offered(self._following[0][()], lexicon)
-            shares = np.zeros(lexicon.size, np.float32)
-            shares[numbers] = (counts - np.float32(0.5)) / np.float32(self.words)
-            self._frequencies = (lexicon, shares)
-        return self._frequencies[1]
+            share = np.zeros(lexicon.size, np.float32)
+            share[numbers] = (counts - np.float32(0.5)) / np.float32(self.words or 1)
+            self._frequencies = _Frequencies(lexicon, share, share.sum())
+        return self._frequencies
 
     @staticmethod
     def _offered(following: Counter[str], lexicon: Lexicon) -> tuple[NDArray[np.int64], Distribution]:
@@ -115,3 +161,11 @@ class NgramMemory:
             if number is not None and lexicon.offered[number]:
                 found[number] += count  # several spellings may share a number
         return np.fromiter(found.keys(), np.int64, len(found)), np.fromiter(found.values(), np.float32, len(found))
+
+
+class _Frequencies(NamedTuple):
+    """Share of each word in all that was counted, half a sighting less: what was seen once may not come again."""
+
+    lexicon: Lexicon
+    share: Distribution  # by number
+    all: np.float32  # their sum

@@ -1,16 +1,19 @@
-"""The user's own weights: trained while the device is idle, and served only once they have proven themselves.
+"""What is the user's own beside their words: made while the device is idle, and served only once it has proven itself.
 
-The newest messages are not trained on. On them the released weights, those in use and the new ones predict every
-word, each as they would be served, quantised and with the user's habits mixed in. New weights must be better than both
-others; those in use stay unless the released ones are better. So an update that does not help is dropped, and one that
-helped once but no longer does is rolled back by the same test.
+Three things are learned from the messages in the store: a change of the model's weights, by training; by how much
+each word's probability is off for this user, see `marginals`; and how much the user's habits count, see `blending`.
+
+The newest messages are not learned from. On them the released model, what is in use and what is new predict every
+word, each as it would be served, quantised and with the user's habits mixed in. What is new must be better than both
+others, with the change of the weights or else without it; what is in use stays unless the released model is better.
+So an update that does not help is dropped, and one that helped once but no longer does is rolled back by the same test.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -19,12 +22,14 @@ from numpy.typing import NDArray
 from hushfold_format import ModelFiles, batches, message_ids, tokenize
 from hushfold_protocol.plan import TrainingParameters
 
+from . import blending, marginals
+from .blending import Evidence
 from .clock import Clock
 from .conditions import Gate
 from .errors import NotEligible
 from .lexicon import Lexicon
-from .memory import NgramMemory
-from .model import Vector
+from .memory import Blend, NgramMemory
+from .model import SuggestionModel, Vector
 from .store import Message, Store
 from .suggestions import Habits, Suggester
 from .training import Progress, TrainingSession, TrainingTask
@@ -37,8 +42,8 @@ MOST_TRAINED = 300  # messages, the newest of the others
 PASSES = 3  # over them
 LEARNING_RATE = 0.3
 
-_NAME = "personal-weights"
-_VERSION = b"hushfold personal weights 1"  # of this procedure: a change of it starts a session anew
+_NAME = "personal-layer"
+_VERSION = b"hushfold personal layer 1"  # of this procedure: a change of it starts a session anew
 _PART = "whole"
 
 
@@ -66,16 +71,22 @@ class Score:
 
 @dataclass(frozen=True)
 class PersonalWeights:
-    """What the user's own weights add to released ones, and the proof that it helps.
+    """What the user's own messages have made of released weights, and the proof that it helps.
 
     Attributes:
-        change: float16 `[size]`, to be added to the released weights.
+        size: parameters of the model that it is for.
+        change: float16 `[size]`, to be added to the released weights; None if they are better as they are.
+        scales: float32 `[vocabulary]`, by which the model's probability of each token is multiplied.
+        blend: how much the user's habits count.
         base: SHA-256 (hex) of the released weights that the proof is for.
-        before, after: without and with the change, on messages that nothing was trained on.
+        before, after: without and with it, on messages that nothing was learned from.
         proven_at: unix seconds.
     """
 
-    change: NDArray[np.float16]
+    size: int
+    change: NDArray[np.float16] | None
+    scales: NDArray[np.float32]
+    blend: Blend
     base: str
     before: Score
     after: Score
@@ -83,25 +94,45 @@ class PersonalWeights:
 
     def applied(self, released: Vector) -> Vector:
         """The weights to serve."""
-        return released + self.change.astype(np.float32)
+        return released if self.change is None else released + self.change.astype(np.float32)
 
     def to_bytes(self) -> bytes:
-        proof = {"base": self.base, "before": asdict(self.before), "after": asdict(self.after), "at": self.proven_at}
-        return json.dumps(proof).encode() + b"\n" + self.change.astype("<f2").tobytes()
+        head = {
+            "size": self.size,
+            "changed": self.change is not None,
+            "scales": self.scales.size,
+            "blend": asdict(self.blend),
+            "base": self.base,
+            "before": asdict(self.before),
+            "after": asdict(self.after),
+            "at": self.proven_at,
+        }
+        change = b"" if self.change is None else self.change.astype("<f2").tobytes()
+        return json.dumps(head).encode() + b"\n" + self.scales.astype("<f4").tobytes() + change
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        head, _, change = content.partition(b"\n")
-        proof = json.loads(head)
-        before, after = Score(**proof["before"]), Score(**proof["after"])
-        return cls(np.frombuffer(change, "<f2").astype(np.float16), proof["base"], before, after, proof["at"])
+        line, _, values = content.partition(b"\n")
+        head = json.loads(line)
+        scales = np.frombuffer(values, "<f4", head["scales"]).astype(np.float32)
+        change = np.frombuffer(values, "<f2", offset=scales.nbytes).astype(np.float16) if head["changed"] else None
+        blend = Blend(head["blend"]["words"], head["blend"]["discount"], tuple(head["blend"]["trust"]))
+        before, after = Score(**head["before"]), Score(**head["after"])
+        return cls(head["size"], change, scales, blend, head["base"], before, after, head["at"])
+
+
+def served(files: ModelFiles, released: Vector, own: PersonalWeights | None, habits: Habits) -> Suggester:
+    """Suggestions as the user gets them, with or without what is their own. Raises ModelError."""
+    if own is None:
+        return Suggester(files, released, replace(habits, blend=Blend(), scales=None))
+    return Suggester(files, own.applied(released), replace(habits, blend=own.blend, scales=own.scales))
 
 
 def load(store: Store, size: int) -> PersonalWeights | None:
-    """The personal weights in use, if there are any for a model of `size` parameters."""
+    """What is in use, or waits for its proof on other weights; None if there is nothing for a model of `size`."""
     content = store.load_learned(_NAME)
     found = PersonalWeights.from_bytes(content) if content is not None else None
-    return found if found is not None and found.change.size == size else None
+    return found if found is not None and found.size == size else None
 
 
 def clear(store: Store) -> None:
@@ -113,23 +144,30 @@ def clear(store: Store) -> None:
 class Trial:
     """What came of training once.
 
-    `released`, `used` and `trained` are the scores of the three on the same unseen messages, `used` only if personal
-    weights were in use; `kept` is what is in use now.
+    All scores are on the same unseen messages.
+
+    Attributes:
+        released: of the released weights.
+        used: of what was in use, if anything was.
+        trained: of what is new, with a change of the weights.
+        tuned: of what is new without such a change; None if it was not needed, since `trained` is better than the rest.
+        kept: what is in use now.
     """
 
     released: Score
     used: Score | None
     trained: Score
+    tuned: Score | None
     kept: PersonalWeights | None
 
 
 class Personalization:
-    """Trains personal weights and puts them to the test. Used by one thread.
+    """Makes what is the user's own, and puts it to the test. Used by one thread.
 
     Args:
         files: the model.
         released: the weights that others have too, `[size]`, and their SHA-256 (hex).
-        store: the messages, and the personal weights.
+        store: the messages, and what is in use.
         gate: when the device may work.
         lexicon: the words that can be offered to this user.
     """
@@ -150,29 +188,54 @@ class Personalization:
                 use stays.
         """
         unseen, seen = self._split(self._store.messages())
-        change = self._train(seen, progress)
+        session = self._session(seen)
+        change = (-session.run(progress)).astype(np.float16)
         habits = Habits(self._lexicon, NgramMemory(message.text for message in seen))
-        used = load(self._store, self._released.size)
 
-        def tried(vector: Vector) -> Score:
+        def tried(own: PersonalWeights | None) -> Score:
             self._gate.require()
-            return Score.of(Suggester(self._files, vector, habits), (message.text for message in unseen))
+            suggester = served(self._files, self._released, own, habits)
+            return Score.of(suggester, (message.text for message in unseen))
 
-        released = tried(self._released)
-        trained = tried(self._released + change.astype(np.float32))
-        with_used = tried(used.applied(self._released)) if used else None
-        kept = None
-        if trained.top3 > max(released.top3, with_used.top3 if with_used else 0):
-            kept = PersonalWeights(change, self._base, released, trained, self._clock.now())
-        elif used and with_used and with_used.top3 >= released.top3:
-            kept = PersonalWeights(used.change, self._base, released, with_used, self._clock.now())
+        def proven(own: PersonalWeights) -> PersonalWeights:
+            return replace(own, base=self._base, before=released, after=tried(own), proven_at=self._clock.now())
+
+        released = tried(None)
+        trained = proven(self._made(change, seen))
+        in_use = load(self._store, self._released.size)
+        used = proven(in_use) if in_use else None
+        tuned = kept = None
+        highest = max(released.top3, used.after.top3 if used else 0)
+        if trained.after.top3 > highest:
+            kept = trained
+        else:
+            tuned = proven(self._made(None, seen))
+            if tuned.after.top3 > highest:
+                kept = tuned
+            elif used and used.after.top3 >= released.top3:
+                kept = used
         with self._store.transaction():
+            session.require_kept()
             self._store.clear_checkpoint(_NAME)
             if kept:
                 self._store.save_learned(_NAME, kept.to_bytes())
             else:
                 clear(self._store)
-        return Trial(released, with_used, trained, kept)
+        return Trial(released, used.after if used else None, trained.after, tuned.after if tuned else None, kept)
+
+    def _made(self, change: NDArray[np.float16] | None, seen: list[Message]) -> PersonalWeights:
+        """What goes with a change of the weights, or without one, after some messages; not proven yet."""
+        self._gate.require()
+        nothing = Score(0, 0, 0)
+        size = self._released.size
+        own = PersonalWeights(size, change, np.empty(0, np.float32), Blend(), self._base, nothing, nothing, 0.0)
+        vector = own.applied(self._released)
+        in_order = [message.text for message in reversed(seen)]
+        vocabulary = self._files.vocabulary
+        ids = [message_ids(text, vocabulary) for text in in_order]
+        scales = marginals.scales(SuggestionModel(self._files, vector), ids, len(vocabulary))
+        evidence = Evidence.of(Suggester(self._files, vector, Habits(self._lexicon, scales=scales)), in_order)
+        return replace(own, scales=scales, blend=blending.tuned(evidence))
 
     def _split(self, messages: list[Message]) -> tuple[list[Message], list[Message]]:
         """The newest messages for the test, and the others, newest first."""
@@ -184,18 +247,11 @@ class Personalization:
         unseen = min(MOST_UNSEEN, round(UNSEEN * len(messages)))
         return in_order[:unseen], in_order[unseen:]
 
-    def _train(self, seen: list[Message], progress: Callable[[Progress], None] | None) -> NDArray[np.float16]:
-        """The change of the weights, as it is kept."""
+    def _session(self, seen: list[Message]) -> TrainingSession:
+        """Training on the newest of the messages."""
         manifest = self._files.manifest
         ids = [message_ids(message.text, self._files.vocabulary) for message in seen[:MOST_TRAINED]]
         steps = PASSES * sum(1 for _ in batches(ids, manifest.batch, manifest.time))
         parameters = TrainingParameters(steps, manifest.batch, manifest.time, LEARNING_RATE, MOST_TRAINED, seed=0)
-        session = TrainingSession(
-            self._files,
-            TrainingTask(_NAME, _VERSION, _PART, parameters),
-            self._released,
-            self._store,
-            self._gate,
-            newest=seen[0].id,
-        )
-        return (-session.run(progress)).astype(np.float16)
+        task = TrainingTask(_NAME, _VERSION, _PART, parameters)
+        return TrainingSession(self._files, task, self._released, self._store, self._gate, newest=seen[0].id)

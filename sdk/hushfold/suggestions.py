@@ -64,12 +64,15 @@ class Habits:
         memory: what the user writes after what.
         blend: how much that counts.
         trusted: lower-case words of the user's own that are never taken for slips.
+        scales: by which the model's probability of each token is multiplied for this user, `[vocabulary]`; see
+            `marginals`. None leaves them as they are.
     """
 
     lexicon: Lexicon
     memory: NgramMemory = field(default_factory=NgramMemory)
     blend: Blend = field(default_factory=Blend)
     trusted: Collection[str] = ()
+    scales: Distribution | None = None
 
 
 class Suggester:
@@ -93,11 +96,14 @@ class Suggester:
     @property
     def habits(self) -> Habits:
         """What is known of the user; exchanged as a whole, between two suggestions."""
-        return self._known[0]
+        return self._known.habits
 
     @habits.setter
     def habits(self, habits: Habits) -> None:
-        self._known = (habits, Speller(habits.lexicon.own))
+        scales = habits.lexicon.offered[: len(self.vocabulary)].astype(np.float32)
+        if habits.scales is not None:
+            scales *= habits.scales
+        self._known = _Known(habits, Speller(habits.lexicon.own), scales)
 
     def suggest(self, text_before_cursor: str, count: int = 3) -> list[Suggestion]:
         """At most `count` suggestions, best first: next words or, while a word is being typed, what it may become.
@@ -139,25 +145,25 @@ class Suggester:
 
     def _look_at(self, text_before_cursor: str) -> _Place | None:
         """What there is to know before anything is suggested; None within a word that is too long for any."""
-        habits, own_speller = self._known
+        known = self._known
+        habits = known.habits
         ids, words, partial = context_ids(tail(text_before_cursor), self.vocabulary)
         typed = partial.lstrip("'")
         if len(typed) > LONGEST:
             return None
         lexicon = habits.lexicon
-        meant = habits.memory.mix(self._read(ids, lexicon), words, lexicon, habits.blend)
+        meant = habits.memory.mix(self._read(ids, known), words, lexicon, habits.blend)
         total, two, of_two = 1.0, "", 0.0
         if typed:
             two, of_two = _two_words(typed.lower(), meant, lexicon)
-            meant = meant * np.exp(-self._costs(typed.lower(), habits, own_speller))
+            meant = meant * np.exp(-self._costs(typed.lower(), known))
             total = float(meant.sum()) + of_two + _NEW_WORD * 26.0 ** -len(typed)
         return _Place(habits, partial[: len(partial) - len(typed)], typed, meant, total, two, of_two / total)
 
-    def _read(self, ids: Sequence[int], lexicon: Lexicon) -> Distribution:
+    def _read(self, ids: Sequence[int], known: _Known) -> Distribution:
         """The model's probabilities of the words that can be offered, `[size of the lexicon]`, of sum 1."""
-        offered = np.zeros(lexicon.size, np.float32)
-        known = len(self.vocabulary)
-        np.multiply(self._reader.read(window(ids)), lexicon.offered[:known], out=offered[:known])
+        offered = np.zeros(known.habits.lexicon.size, np.float32)
+        np.multiply(self._reader.read(window(ids)), known.scales, out=offered[: len(known.scales)])
         offered /= max(offered.sum(), _TINY)
         return offered
 
@@ -174,13 +180,14 @@ class Suggester:
             if place.meant[number] > 0
         ]
 
-    def _costs(self, typed: str, habits: Habits, own_speller: Speller) -> NDArray[np.float32]:
+    def _costs(self, typed: str, known: _Known) -> NDArray[np.float32]:
         """Nats by which what is typed differs from each word or its beginning; infinite for what it cannot be."""
+        habits = known.habits
         begun = habits.lexicon.starting_with(typed)
         if len(typed) < _FEWEST_FOR_SLIPS or typed in habits.trusted or not typed.replace("'", "").isalnum():
             costs = np.full(habits.lexicon.size, np.inf, np.float32)
         else:
-            costs = np.concatenate([self._model_speller.costs(typed), own_speller.costs(typed)])
+            costs = np.concatenate([self._model_speller.costs(typed), known.speller.costs(typed)])
             costs += np.float32(_EARLY * max(0, _BEGUN - len(typed)))
         costs[begun] = 0  # whatever characters they are of
         return costs
@@ -196,6 +203,15 @@ class Suggester:
         if place.of_two > _UNLIKELY:
             found.append(Suggestion(_cased(place.two, typed, False), Kind.CORRECTION, place.of_two))
         return sorted(found, key=lambda suggestion: -suggestion.probability)[:count]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The user's habits, and what follows from them for every suggestion."""
+
+    habits: Habits
+    speller: Speller  # of the user's own words
+    scales: Distribution  # of the model's probabilities, `[vocabulary]`; 0 for what is not offered
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ def night(device, monkeypatch):
     def personalize(**top3):
         scores = iter([0, *top3.values()])  # the first without the user's habits
         with monkeypatch.context() as patched:
-            patched.setattr(Score, "of", lambda *_: Score(100, 0, next(scores)))
+            patched.setattr(Score, "of", lambda *_: Score(100, 0, next(scores, 0)))
             return device.personalize()
 
     return personalize

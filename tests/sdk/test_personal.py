@@ -9,9 +9,9 @@ from hushfold import personal
 from hushfold.clock import ManualClock
 from hushfold.conditions import Conditions, SimulatedConditions
 from hushfold.device import Device
-from hushfold.errors import ConditionsLost, NotEligible
+from hushfold.errors import ConditionsLost, MessagesDeleted, NotEligible
 from hushfold.keys import KeyFile
-from hushfold.memory import NgramMemory
+from hushfold.memory import Blend, NgramMemory
 from hushfold.model import TrainingModel
 from hushfold.personal import FEWEST, PersonalWeights, Score
 from hushfold.suggestions import Habits, Suggester
@@ -63,7 +63,7 @@ def own_base(device):
 def scoring(monkeypatch, **top3):
     """Lets the released, the used and the trained weights score as given, without predicting."""
     tried = iter([0, *top3.values()])  # before them, the released weights without the user's habits
-    monkeypatch.setattr(Score, "of", lambda *_: Score(100, 0, next(tried)))
+    monkeypatch.setattr(Score, "of", lambda *_: Score(100, 0, next(tried, 0)))
 
 
 def test_what_a_user_writes_is_predicted_better_and_the_proof_says_so(device, weights_alone):
@@ -104,7 +104,7 @@ def test_the_messages_of_the_test_are_not_trained_on(device, monkeypatch):
     device.personalize()
     assert seen
     assert not any((batch.tokens == ocean).any() or (batch.targets == ocean).any() for batch in seen)
-    assert tried == [["hello beautiful ocean"] * round(FEWEST / 4)] * 3
+    assert tried == [["hello beautiful ocean"] * round(FEWEST / 4)] * 4  # of nobody, released, trained, tuned
 
 
 @pytest.mark.parametrize(("released", "trained", "kept"), [(50, 51, True), (50, 50, False), (50, 49, False)])
@@ -149,12 +149,16 @@ def test_on_other_weights_they_wait_for_their_test(device, monkeypatch):
     newer = device.files.weights * np.float32(1.001)
     monkeypatch.setattr(device, "weights", lambda: newer)
     exchanged = []
-    monkeypatch.setattr(device.keyboard, "serve", lambda _, vector: exchanged.append(vector))
+    monkeypatch.setattr(device.keyboard, "serve", lambda _, *served: exchanged.append(served))
     device.reload_model()
-    np.testing.assert_array_equal(exchanged[-1], newer)
+    vector, own = exchanged[-1]
+    np.testing.assert_array_equal(vector, newer)
+    assert own is None
     scoring(monkeypatch, released=50, trained=50, used=51)
     carried = device.personalize().kept
-    np.testing.assert_array_equal(exchanged[-1], carried.applied(newer))
+    vector, own = exchanged[-1]
+    np.testing.assert_array_equal(vector, newer)
+    assert own.to_bytes() == carried.to_bytes()
 
 
 def test_a_session_that_lost_its_conditions_goes_on_where_it_was(device, weights_alone):
@@ -181,7 +185,65 @@ def test_too_few_messages_prove_nothing(build):
 
 def test_they_survive_being_stored(device):
     change = np.linspace(-1, 1, device.files.manifest.size).astype(np.float16)
-    weights = PersonalWeights(change, "ab" * 32, Score(10, 1, 2), Score(10, 2, 3), 1_800_000_000.5)
-    restored = PersonalWeights.from_bytes(weights.to_bytes())
-    assert replace(restored, change=change) == replace(weights, change=change)
-    np.testing.assert_array_equal(restored.change, change)
+    scales = np.linspace(0.1, 8, len(device.files.vocabulary), dtype=np.float32)
+    blend = Blend(0.3, 0.7, (2.0, 5.0))
+    proof = ("ab" * 32, Score(10, 1, 2), Score(10, 2, 3), 1_800_000_000.5)
+    for own in (
+        PersonalWeights(change.size, change, scales, blend, *proof),
+        PersonalWeights(change.size, None, scales, blend, *proof),
+    ):
+        device.store.save_learned("personal-layer", own.to_bytes())
+        restored = personal.load(device.store, change.size)
+        np.testing.assert_array_equal(restored.scales, scales)
+        np.testing.assert_array_equal(restored.applied(device.files.weights), own.applied(device.files.weights))
+        assert replace(restored, change=None, scales=scales) == replace(own, change=None, scales=scales)
+        assert personal.load(device.store, change.size + 1) is None
+
+
+def test_what_helps_without_a_change_of_the_weights_is_kept_without_it(device, monkeypatch):
+    scoring(monkeypatch, released=50, trained=49, tuned=51)
+    trial = device.personalize()
+    assert (trial.trained.top3, trial.tuned.top3) == (49, 51)
+    assert trial.kept.change is None
+    assert trial.kept.after == trial.tuned
+    assert served(device) is not None
+    habits = device.keyboard._suggester.habits
+    np.testing.assert_array_equal(habits.scales, trial.kept.scales)
+    assert habits.blend == trial.kept.blend != Blend()
+
+
+def test_tuning_alone_makes_what_the_user_writes_likelier(device, monkeypatch):
+    before = device.keyboard.probability("wat r ", "u")
+    scoring(monkeypatch, released=50, trained=49, tuned=51)
+    device.personalize()
+    assert device.keyboard.probability("wat r ", "u") > before
+
+
+@pytest.mark.parametrize("end", ["forget", "wipe"])
+def test_scales_and_blend_go_with_what_they_were_learned_from(device, monkeypatch, end):
+    scoring(monkeypatch, released=50, trained=49, tuned=51)
+    assert device.personalize().kept is not None
+    if end == "forget":
+        device.keyboard.forget("park")
+    else:
+        device.keyboard.wipe()
+    habits = device.keyboard._suggester.habits
+    assert habits.scales is None
+    assert habits.blend == Blend()
+    assert personal.load(device.store, device.files.manifest.size) is None
+
+
+def test_what_is_forgotten_while_it_is_tried_is_not_kept(device, monkeypatch):
+    """Between training and the end of the trial: what was made of the message must not outlive it."""
+    tries = []
+
+    def forgetting(*_):
+        tries.append(0)
+        if len(tries) == 3:
+            device.keyboard.forget("park")
+        return Score(100, 0, 50 + len(tries))
+
+    monkeypatch.setattr(Score, "of", forgetting)
+    with pytest.raises(MessagesDeleted):
+        device.personalize()
+    assert personal.load(device.store, device.files.manifest.size) is None

@@ -5,6 +5,7 @@ from datetime import date
 import numpy as np
 import pytest
 
+from hushfold import personal
 from hushfold.clock import ManualClock
 from hushfold.conditions import Conditions, SimulatedConditions
 from hushfold.device import Device
@@ -52,7 +53,7 @@ def tried(device, monkeypatch):
         device.keyboard.learn(f"hello {'beautiful ' * (1 + len(device.keyboard.messages()))}ocean")  # other weights
         scores = iter(top3.values())
         with monkeypatch.context() as patched:
-            patched.setattr(Score, "of", lambda *_: Score(100, 0, next(scores)))
+            patched.setattr(Score, "of", lambda *_: Score(100, 0, next(scores, 0)))
             return device.personalize()
 
     return night
@@ -175,7 +176,7 @@ def test_no_proof_is_left_of_messages_that_were_deleted(device, tried, deleted):
 def test_a_proof_of_weights_that_are_gone_is_none(device, tried):
     """They were cleared by a forgotten message in the moment before the record was written."""
     tried(unlearned=31, released=35, trained=38)
-    device.store.clear_learned("personal-weights")
+    personal.clear(device.store)
     assert device.proof().verdict is Verdict.UNTRIED
 
 

@@ -11,8 +11,9 @@ from hushfold import Device, KeyFile
 from hushfold.conditions import SimulatedConditions
 from hushfold.errors import NotEligible, TrainingDiverged
 from hushfold.keyboard import Keyboard
-from hushfold.personal import load
-from hushfold.suggestions import Suggester
+from hushfold.lexicon import Lexicon
+from hushfold.personal import load, served
+from hushfold.suggestions import Habits, Suggester
 
 from .predictors import Predictor
 from .protocol import SHOWN
@@ -70,7 +71,7 @@ class WeightsKeyboard(PersonalKeyboard):
         super().settle()
         released = self._device.weights()
         own = load(self._device.store, released.size)
-        self._suggester = Suggester(self._device.files, own.applied(released) if own else released)
+        self._suggester = served(self._device.files, released, own, Habits(Lexicon(self._device.files.vocabulary)))
 
     def _suggestions(self) -> Suggester:
         return self._suggester
