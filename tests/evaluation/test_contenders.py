@@ -3,13 +3,18 @@
 import json
 from contextlib import closing
 
+import numpy as np
 import pytest
 
-from hushfold_evaluation import onboard, presage
+from hushfold import PersonalWeights, Score
+from hushfold.device import bundled_model
+from hushfold.memory import Blend
+from hushfold_evaluation import keyboards, onboard, presage
 from hushfold_evaluation.contenders import BASE, BY_NAME, CONTENDERS, prepare
 from hushfold_evaluation.errors import EvaluationError
 from hushfold_evaluation.keyboards import BaseKeyboard, PersonalKeyboard, WeightsKeyboard, WordsKeyboard
 from hushfold_evaluation.texts import PublicTexts
+from hushfold_format import ModelFiles
 
 needs_presage = pytest.mark.skipif(presage.missing(), reason="presage is not installed: make system-deps")
 needs_onboard = pytest.mark.skipif(onboard.missing(), reason="onboard is not installed: make system-deps")
@@ -134,17 +139,33 @@ def test_what_the_user_writes_after_what_is_suggested():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("keyboard", [WeightsKeyboard, PersonalKeyboard])
-def test_a_user_with_habits_gets_weights_of_their_own(keyboard, people):
-    """People whose messages are much the same: what they write next is far likelier once weights have learned it."""
-    person = people[1]
-    with closing(keyboard()) as predictor:
-        for message in person.learned:
+def test_what_a_user_with_habits_writes_next_is_far_likelier(people):
+    """People whose messages are much the same."""
+    with closing(PersonalKeyboard()) as predictor, closing(BaseKeyboard()) as base:
+        for message in people[1].learned:
             predictor.learn(message)
         predictor.settle()
-        learned = predictor.probability("i'll be late ", "tonight")
-    with closing(BaseKeyboard()) as base:
-        assert learned > 3 * base.probability("i'll be late ", "tonight")
+        assert predictor.probability("i'll be late ", "tonight") > 3 * base.probability("i'll be late ", "tonight")
+
+
+def test_weights_that_have_proven_themselves_are_measured_without_habits(monkeypatch):
+    """A word that the user's weights and word frequencies make likelier, and what they only write often, does not."""
+    files = ModelFiles.load(bundled_model())
+    scales = np.ones(len(files.vocabulary), np.float32)
+    scales[files.vocabulary.encode_word("yesterday")] = 20
+    none = Score(1, 0, 0)
+    own = PersonalWeights(files.manifest.size, None, scales, Blend(), "", none, none, 0.0)
+    monkeypatch.setattr(keyboards, "load", lambda *_: own)
+    with closing(WeightsKeyboard()) as predictor, closing(BaseKeyboard()) as base:
+        for _ in range(20):
+            predictor.learn("see you monday")
+        predictor.settle()
+        yesterday, monday = (
+            predictor.probability("see you ", word) / base.probability("see you ", word)
+            for word in ("yesterday", "monday")
+        )
+    assert yesterday > 5
+    assert monday < 1
 
 
 @pytest.mark.parametrize("keyboard", [WeightsKeyboard, PersonalKeyboard])
