@@ -12,6 +12,7 @@ What is here is the public surface; it loads lazily, so that `import hushfold` c
     errors         what can go wrong, and what to do about it
     clock          time, as something that is passed in
     durable        files that are there as a whole or not at all
+    heap           memory that was let go of, given back to the system
     schema         the tables of the store
     store          the encrypted store: messages, checkpoints, settings
     keys           the key that opens the store, and the key that the device signs with

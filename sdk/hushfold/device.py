@@ -26,6 +26,7 @@ from . import personal, proof
 from .clock import Clock, SystemClock
 from .conditions import DWELL, ConditionSource, Gate, HostConditions, Requirements
 from .errors import ModelError
+from .heap import give_back
 from .keyboard import Keyboard
 from .keys import KeyProvider
 from .ledger import DeviceBudget
@@ -104,6 +105,7 @@ class Device:
             self.keyboard = Keyboard(self.files, self.files.weights, self.store, self.clock)
             self._serve_release()
             self.keyboard.after_forgetting = self._serve_release
+            give_back()
         except BaseException:
             self.store.close()
             raise
@@ -161,6 +163,8 @@ class Device:
         ).run(progress)
         proof.record(self.store, before, trial, base, self.clock.now())
         self.reload_model()
+        self.keyboard.suggest("")  # so that the runtime is ready before somebody types, and not when
+        give_back()
         return trial
 
     def proof(self) -> Proof:

@@ -289,7 +289,13 @@ def _connect(path: Path, key: bytes) -> Any:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     # SQLite would create the file readable to all; its -wal and -shm files inherit the mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    connection = dbapi2.connect(str(path), timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+    connection = dbapi2.connect(
+        str(path),
+        timeout=BUSY_TIMEOUT,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=0,  # a statement that is kept keeps its values, weights among them
+    )
     pragmas = (
         "cipher_log_level = NONE",  # a wrong key is reported by exception, not on stderr
         f"key = \"x'{key.hex()}'\"",
@@ -298,6 +304,7 @@ def _connect(path: Path, key: bytes) -> Any:
         # a budget charge could vanish after the update has left the device.
         "synchronous = FULL",
         "trusted_schema = OFF",
+        "cache_size = -1000",  # KiB of pages in memory: trained weights pass through once a night, at 3 MB
     )
     try:
         for pragma in pragmas:
