@@ -38,7 +38,7 @@ noise_multiplier = 1e-6
 delta = 1e-6
 budget_epsilon = 1e18
 [schedule]
-rounds = 2
+rounds = 8
 interval_seconds = 3600
 [report]
 extrapolate_to = 1000
@@ -145,22 +145,22 @@ def test_a_task_is_learned_also_across_an_interruption(folder, people):
     assert "goes on from here" in process.communicate(timeout=60)[0]
     assert process.returncode == 130
     said, errors = rehearse(folder).communicate(timeout=120)
-    assert "round 1 of 2" not in said, errors
+    assert "round 1 of 8" not in said, errors
     report = json.loads((folder / "home" / "report.json").read_text())
     assert list(summary(report, folder))[-1] == f"Saved: {folder / 'weights.f32'}, {folder / 'report.json'}"
     assert report["people"] == [each.name for each in people]
-    first, second = report["rounds"]
-    assert (first["number"], second["number"], second["devices"]) == (1, 2, 3)
-    assert 0 < second["loss"] < first["loss"]
-    assert 0 < first["epsilon"] < second["epsilon"] == report["epsilon"]
+    assert [(each["number"], each["devices"]) for each in report["rounds"]] == [(number, 3) for number in range(1, 9)]
+    first, final = report["rounds"][0], report["rounds"][-1]
+    assert 0 < final["loss"] < first["loss"]
+    assert 0 < first["epsilon"] < final["epsilon"] == report["epsilon"]
     assert report["extrapolated"]["cohort"] == 1000
     base = ModelFiles.load(bundled_model())
-    one, two, last = (
-        np.fromfile(folder / "home" / name, "<f4") for name in ("rounds/001.f32", "rounds/002.f32", "weights.f32")
+    one, eight, last = (
+        np.fromfile(folder / "home" / name, "<f4") for name in ("rounds/001.f32", "rounds/008.f32", "weights.f32")
     )
-    np.testing.assert_array_equal(two, last)
+    np.testing.assert_array_equal(eight, last)
     start = base.manifest.parts["adapter"].start
-    for vector in (one, two):
+    for vector in (one, eight):
         np.testing.assert_array_equal(vector[:start], base.weights[:start])
         assert not np.array_equal(vector[start:], base.weights[start:])
     (folder / "task.toml").write_text(TASK.replace("steps = 4", "steps = 5"))
