@@ -3,15 +3,16 @@
 Three things are learned from the messages in the store: a change of the model's weights, by training; by how much
 each word's probability is off for this user, see `marginals`; and how much the user's habits count, see `blending`.
 
-The newest messages are not learned from. On them the released model, what is in use and what is new predict every
-word, each as it would be served, quantised and with the user's habits mixed in. What is new must be better than both
-others, with the change of the weights or else without it; what is in use stays unless the released model is better.
-So an update that does not help is dropped, and one that helped once but no longer does is rolled back by the same test.
+The newest messages are not learned from. On them the released model, what is in use, and what is new with the change
+of the weights and without it predict every word, each as it would be served, quantised and with the user's habits mixed
+in. The best is served, of equals what is in use and then the released model. So an update that does not help is
+dropped, and one that helped once but no longer does is rolled back by the same test.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Self
@@ -45,6 +46,7 @@ LEARNING_RATE = 0.3
 _NAME = "personal-layer"
 _VERSION = b"hushfold personal layer 1"  # of this procedure: a change of it starts a session anew
 _PART = "whole"
+_LEAST_PROBABILITY = 1e-7  # of a word that cannot be offered
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +56,28 @@ class Score:
     words: int
     top1: int  # of them, the first suggestion
     top3: int  # of them, among three suggestions
+    nats: float = 0.0  # negative log-likelihood of them all
 
     @classmethod
     def of(cls, suggester: Suggester, messages: Iterable[str]) -> Self:
         """Predict each word of the messages from what stands before it, compared in lower case."""
         words = top1 = top3 = 0
+        nats = 0.0
         for message in messages:
             for token in tokenize(message):
                 if token.text[0].isalnum():
-                    offered = [found.text.lower() for found in suggester.suggest(message[: token.start], 3)]
+                    before = message[: token.start]
+                    offered = [found.text.lower() for found in suggester.suggest(before, 3)]
+                    nats -= math.log(max(suggester.probability(before, token.text), _LEAST_PROBABILITY))
                     words += 1
                     top1 += offered[:1] == [token.text.lower()]
                     top3 += token.text.lower() in offered
-        return cls(words, top1, top3)
+        return cls(words, top1, top3, nats)
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """The higher, the better: words among three suggestions and, as these are few, the likelihood of all."""
+        return self.top3, -self.nats
 
 
 @dataclass(frozen=True)
@@ -150,14 +161,14 @@ class Trial:
         released: of the released weights.
         used: of what was in use, if anything was.
         trained: of what is new, with a change of the weights.
-        tuned: of what is new without such a change; None if it was not needed, since `trained` is better than the rest.
+        tuned: of what is new, without such a change.
         kept: what is in use now.
     """
 
     released: Score
     used: Score | None
     trained: Score
-    tuned: Score | None
+    tuned: Score
     kept: PersonalWeights | None
 
 
@@ -204,16 +215,9 @@ class Personalization:
         trained = proven(self._made(change, seen))
         in_use = load(self._store, self._released.size)
         used = proven(in_use) if in_use else None
-        tuned = kept = None
-        highest = max(released.top3, used.after.top3 if used else 0)
-        if trained.after.top3 > highest:
-            kept = trained
-        else:
-            tuned = proven(self._made(None, seen))
-            if tuned.after.top3 > highest:
-                kept = tuned
-            elif used and used.after.top3 >= released.top3:
-                kept = used
+        tuned = proven(self._made(None, seen))
+        candidates = [used, None, tuned, trained] if used else [None, tuned, trained]
+        kept = max(candidates, key=lambda own: (own.after if own else released).rank)  # of equals the first
         with self._store.transaction():
             session.require_kept()
             self._store.clear_checkpoint(_NAME)
@@ -221,7 +225,7 @@ class Personalization:
                 self._store.save_learned(_NAME, kept.to_bytes())
             else:
                 clear(self._store)
-        return Trial(released, used.after if used else None, trained.after, tuned.after if tuned else None, kept)
+        return Trial(released, used.after if used else None, trained.after, tuned.after, kept)
 
     def _made(self, change: NDArray[np.float16] | None, seen: list[Message]) -> PersonalWeights:
         """What goes with a change of the weights, or without one, after some messages; not proven yet."""

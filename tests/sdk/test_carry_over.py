@@ -154,7 +154,7 @@ def test_a_release_while_the_device_trains_does_not_serve_what_was_proven_on_the
             published.append(newer(device, 1))
             release(published[0])
 
-    scores = iter([Score(100, 0, top3) for top3 in (0, 50, 51)])
+    scores = iter([Score(100, 0, top3) for top3 in (0, 50, 51, 50)])
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Score, "of", lambda *_: next(scores))
         kept = device.personalize(adopt).kept

@@ -212,6 +212,26 @@ def test_what_helps_without_a_change_of_the_weights_is_kept_without_it(device, m
     assert habits.blend == trial.kept.blend != Blend()
 
 
+@pytest.mark.parametrize(("likelier", "kept"), [(10.0, True), (-10.0, False), (0.0, False)])
+def test_of_two_that_hit_as_many_words_the_likelier_is_better(device, monkeypatch, likelier, kept):
+    scores = iter([Score(100, 0, 50, 300), Score(100, 0, 50, 300), Score(100, 0, 50, 300 - likelier)])
+    monkeypatch.setattr(Score, "of", lambda *_: next(scores, Score(100, 0, 0, 0)))
+    assert (device.personalize().kept is not None) == kept
+
+
+def test_a_score_counts_words_hits_and_likelihood(device):
+    suggester = device.keyboard._suggester
+    messages = ["see you qzxqzx", "ok."]
+    score = Score.of(suggester, messages)
+    asked = [("", "see"), ("see ", "you"), ("see you ", "qzxqzx"), ("", "ok")]
+    shown = [[found.text.lower() for found in suggester.suggest(before)] for before, _ in asked]
+    assert score.words == 4
+    assert score.top3 == sum(word in found for found, (_, word) in zip(shown, asked, strict=True))
+    assert score.top1 == sum(word == found[0] for found, (_, word) in zip(shown, asked, strict=True))
+    likelihoods = [max(suggester.probability(before, word), 1e-7) for before, word in asked]
+    assert score.nats == pytest.approx(-np.log(likelihoods).sum())
+
+
 def test_tuning_alone_makes_what_the_user_writes_likelier(device, monkeypatch):
     before = device.keyboard.probability("wat r ", "u")
     scoring(monkeypatch, released=50, trained=49, tuned=51)
