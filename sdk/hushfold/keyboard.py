@@ -75,19 +75,15 @@ class Keyboard:
     @property
     def lexicon(self) -> Lexicon:
         """The words that can be offered to this user."""
-        return self._suggester.habits.lexicon
+        return self._up_to_date().habits.lexicon
 
     def suggest(self, text_before_cursor: str, count: int = 3) -> list[Suggestion]:
         """At most `count` suggestions, best first, for any text: see `suggestions.Suggester.suggest`."""
-        if self.words.revision != self._words_known:
-            self._look_up_words()
-        return self._suggester.suggest(text_before_cursor, count)
+        return self._up_to_date().suggest(text_before_cursor, count)
 
     def probability(self, text_before_cursor: str, word: str) -> float:
         """Probability of a word at this place, 0 for what is not offered: see `suggestions.Suggester.probability`."""
-        if self.words.revision != self._words_known:
-            self._look_up_words()
-        return self._suggester.probability(text_before_cursor, word)
+        return self._up_to_date().probability(text_before_cursor, word)
 
     def accepted(self, suggestion: Suggestion, text_before_cursor: str, private: bool = False) -> int:
         """Count the keys that a suggestion spared which the user has just taken; how many they are.
@@ -167,6 +163,12 @@ class Keyboard:
         finally:
             self.words.reload()
             self._after_deletion()
+
+    def _up_to_date(self) -> Suggester:
+        """What answers, with the words as they stand now."""
+        if self.words.revision != self._words_known:
+            self._look_up_words()
+        return self._suggester
 
     def _after_deletion(self) -> None:
         self._remember()

@@ -91,3 +91,10 @@ def test_nothing_of_a_private_field_or_of_incognito_is_suggested_later(keyboard,
         assert not keyboard.learn("see you zorkle", private=private)
     assert keyboard.suggest("see you ", 50) == before
     assert keyboard.words.all() == []
+
+
+def test_what_was_just_learned_is_in_the_lexicon_before_anything_is_suggested(keyboard):
+    """A night may follow upon messages without a suggestion between them."""
+    for _ in range(3):
+        keyboard.learn("see you lah")
+    assert keyboard.lexicon.number("lah") is not None
