@@ -57,7 +57,7 @@ class WordsKeyboard(BaseKeyboard):
 
 
 class PersonalKeyboard(WordsKeyboard):
-    """The same, and weights of the user's own, if the device's own test has found them better."""
+    """The same, and what a night makes of it: weights, word frequencies and blend, as far as the device's test goes."""
 
     def settle(self) -> None:
         with suppress(NotEligible, TrainingDiverged):  # as on a phone: what was served stays
@@ -65,7 +65,7 @@ class PersonalKeyboard(WordsKeyboard):
 
 
 class WeightsKeyboard(PersonalKeyboard):
-    """The weights of the user's own alone: what they write after what counts for training only."""
+    """Weights and word frequencies of the user's own alone: what they write after what counts for training only."""
 
     def settle(self) -> None:
         super().settle()
