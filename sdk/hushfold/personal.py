@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Self
 
@@ -31,6 +31,7 @@ from .errors import NotEligible
 from .lexicon import Lexicon
 from .memory import Blend, NgramMemory
 from .model import SuggestionModel, Vector
+from .offensive import OFFENSIVE
 from .store import Message, Store
 from .suggestions import Habits, Suggester
 from .training import Progress, TrainingSession, TrainingTask
@@ -81,31 +82,40 @@ class Score:
 
 
 @dataclass(frozen=True)
-class PersonalWeights:
-    """What the user's own messages have made of released weights, and the proof that it helps.
+class Layer:
+    """What a night makes of released weights, from the user's messages.
 
     Attributes:
         size: parameters of the model that it is for.
         change: float16 `[size]`, to be added to the released weights; None if they are better as they are.
         scales: float32 `[vocabulary]`, by which the model's probability of each token is multiplied.
         blend: how much the user's habits count.
-        base: SHA-256 (hex) of the released weights that the proof is for.
-        before, after: without and with it, on messages that nothing was learned from.
-        proven_at: unix seconds.
     """
 
     size: int
     change: NDArray[np.float16] | None
     scales: NDArray[np.float32]
     blend: Blend
-    base: str
-    before: Score
-    after: Score
-    proven_at: float
 
     def applied(self, released: Vector) -> Vector:
         """The weights to serve."""
         return released if self.change is None else released + self.change.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class PersonalWeights(Layer):
+    """A layer, and the proof that it helps.
+
+    Attributes:
+        base: SHA-256 (hex) of the released weights that the proof is for.
+        before, after: without and with it, on messages that nothing was learned from.
+        proven_at: unix seconds.
+    """
+
+    base: str
+    before: Score
+    after: Score
+    proven_at: float
 
     def to_bytes(self) -> bytes:
         head = {
@@ -132,7 +142,7 @@ class PersonalWeights:
         return cls(head["size"], change, scales, blend, head["base"], before, after, head["at"])
 
 
-def served(files: ModelFiles, released: Vector, own: PersonalWeights | None, habits: Habits) -> Suggester:
+def served(files: ModelFiles, released: Vector, own: Layer | None, habits: Habits) -> Suggester:
     """Suggestions as the user gets them, with or without what is their own. Raises ModelError."""
     if own is None:
         return Suggester(files, released, replace(habits, blend=Blend(), scales=None))
@@ -158,13 +168,15 @@ class Trial:
     All scores are on the same unseen messages.
 
     Attributes:
-        released: of the released weights.
+        unlearned: of the released weights, knowing nothing of the user.
+        released: of the released weights, with the user's words and habits, as the others.
         used: of what was in use, if anything was.
         trained: of what is new, with a change of the weights.
         tuned: of what is new, without such a change.
         kept: what is in use now.
     """
 
+    unlearned: Score
     released: Score
     used: Score | None
     trained: Score
@@ -203,14 +215,15 @@ class Personalization:
         change = (-session.run(progress)).astype(np.float16)
         habits = Habits(self._lexicon, NgramMemory(message.text for message in seen))
 
-        def tried(own: PersonalWeights | None) -> Score:
-            self._gate.require()
+        def tried(own: Layer | None, habits: Habits = habits) -> Score:
             suggester = served(self._files, self._released, own, habits)
-            return Score.of(suggester, (message.text for message in unseen))
+            return Score.of(suggester, self._while_it_may(unseen))
 
-        def proven(own: PersonalWeights) -> PersonalWeights:
-            return replace(own, base=self._base, before=released, after=tried(own), proven_at=self._clock.now())
+        def proven(own: Layer) -> PersonalWeights:
+            proof = (self._base, released, tried(own), self._clock.now())
+            return PersonalWeights(own.size, own.change, own.scales, own.blend, *proof)
 
+        unlearned = tried(None, Habits(Lexicon(self._files.vocabulary, hidden=OFFENSIVE)))
         released = tried(None)
         trained = proven(self._made(change, seen))
         in_use = load(self._store, self._released.size)
@@ -225,21 +238,24 @@ class Personalization:
                 self._store.save_learned(_NAME, kept.to_bytes())
             else:
                 clear(self._store)
-        return Trial(released, used.after if used else None, trained.after, tuned.after, kept)
+        return Trial(unlearned, released, used.after if used else None, trained.after, tuned.after, kept)
 
-    def _made(self, change: NDArray[np.float16] | None, seen: list[Message]) -> PersonalWeights:
-        """What goes with a change of the weights, or without one, after some messages; not proven yet."""
+    def _while_it_may(self, messages: list[Message]) -> Iterator[str]:
+        """Raises ConditionsLost between two of them."""
+        for message in messages:
+            self._gate.require()
+            yield message.text
+
+    def _made(self, change: NDArray[np.float16] | None, seen: list[Message]) -> Layer:
+        """What goes with a change of the weights, or without one, after some messages."""
         self._gate.require()
-        nothing = Score(0, 0, 0)
-        size = self._released.size
-        own = PersonalWeights(size, change, np.empty(0, np.float32), Blend(), self._base, nothing, nothing, 0.0)
-        vector = own.applied(self._released)
+        vector = self._released if change is None else self._released + change.astype(np.float32)
         in_order = [message.text for message in reversed(seen)]
         vocabulary = self._files.vocabulary
         ids = [message_ids(text, vocabulary) for text in in_order]
         scales = marginals.scales(SuggestionModel(self._files, vector), ids, len(vocabulary))
         evidence = Evidence.of(Suggester(self._files, vector, Habits(self._lexicon, scales=scales)), in_order)
-        return replace(own, scales=scales, blend=blending.tuned(evidence))
+        return Layer(self._released.size, change, scales, blending.tuned(evidence))
 
     def _split(self, messages: list[Message]) -> tuple[list[Message], list[Message]]:
         """The newest messages for the test, and the others, newest first."""

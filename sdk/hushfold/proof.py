@@ -8,23 +8,15 @@ which weights those are.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
 from enum import StrEnum
 from typing import Any
 
-from hushfold_format import ModelFiles
-
 from . import personal, savings
-from .conditions import Gate
-from .lexicon import Lexicon
-from .model import Vector
-from .offensive import OFFENSIVE
-from .personal import FEWEST, MOST_UNSEEN, UNSEEN, Score, Trial
+from .personal import FEWEST, Score, Trial
 from .savings import Savings
 from .store import Store
-from .suggestions import Habits, Suggester
 
 _NAME = "personal-proof"
 
@@ -94,24 +86,7 @@ class Proof:
         return f"{self.saved.taps:,} {'tap' if self.saved.taps == 1 else 'taps'} saved since {_day(self.saved.since)}"
 
 
-def unlearned(files: ModelFiles, released: Vector, store: Store, gate: Gate) -> Score:
-    """How well released weights that know nothing of the user predict the messages that `personal` tries weights on.
-
-    Raises ConditionsLost.
-    """
-    messages = sorted(store.messages(), key=lambda message: message.id, reverse=True)
-    unseen = messages[: min(MOST_UNSEEN, round(UNSEEN * len(messages)))]
-
-    def while_it_may() -> Iterator[str]:
-        for message in unseen:
-            gate.require()
-            yield message.text
-
-    nobody = Habits(Lexicon(files.vocabulary, hidden=OFFENSIVE))
-    return Score.of(Suggester(files, released, nobody), while_it_may())
-
-
-def record(store: Store, before: Score, trial: Trial, base: str, at: float) -> None:
+def record(store: Store, trial: Trial, base: str, at: float) -> None:
     """Keep what came of a trial on released weights with the SHA-256 `base` (hex), at `at` (unix seconds)."""
     kept = trial.kept
     with store.transaction():
@@ -121,7 +96,7 @@ def record(store: Store, before: Score, trial: Trial, base: str, at: float) -> N
             switched_off_at = at
         now = kept.after if kept else trial.released
         document = {
-            "before": asdict(before),
+            "before": asdict(trial.unlearned),
             "now": asdict(now),
             "kept": kept is not None,
             "base": base,

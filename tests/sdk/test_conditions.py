@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hushfold.clock import ManualClock
 from hushfold.conditions import Conditions, Gate, HostConditions, Reason, Requirements, SimulatedConditions
 from hushfold.errors import ConditionsLost
 
@@ -70,11 +69,6 @@ def test_adapters_tell_what_psutil_cannot():
 
     conditions = HostConditions(idle=lambda: True, unmetered=broken).current()
     assert (conditions.idle, conditions.unmetered) == (True, None)
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
 
 
 @pytest.fixture

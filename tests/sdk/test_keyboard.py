@@ -4,7 +4,6 @@ import threading
 
 import pytest
 
-from hushfold.clock import ManualClock
 from hushfold.conditions import Gate, Requirements, SimulatedConditions
 from hushfold.errors import ModelError
 from hushfold.keyboard import Keyboard
@@ -13,24 +12,6 @@ from hushfold.suggestions import Kind
 from hushfold.training import TrainingSession, TrainingTask
 from hushfold_format import FIRST_WORD
 from hushfold_protocol.plan import TrainingParameters
-
-KEY = bytes(range(32))
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
-def store(tmp_path):
-    with Store(tmp_path / "store.db", KEY) as opened:
-        yield opened
-
-
-@pytest.fixture
-def keyboard(files, store, clock):
-    return Keyboard(files, files.weights, store, clock)
 
 
 def texts(keyboard):
@@ -63,11 +44,11 @@ def test_suggestions_go_on_without_learning(keyboard):
     assert keyboard.suggest("we are ")
 
 
-def test_the_choice_outlives_the_process_and_a_wipe(files, store, tmp_path, clock):
+def test_the_choice_outlives_the_process_and_a_wipe(files, store, store_key, tmp_path, clock):
     Keyboard(files, files.weights, store, clock).learning_enabled = False
     store.wipe()
     store.close()
-    with Store(tmp_path / "store.db", KEY) as again:
+    with Store(tmp_path / "store.db", store_key) as again:
         keyboard = Keyboard(files, files.weights, again, clock)
         assert not keyboard.learning_enabled
         keyboard.learning_enabled = True

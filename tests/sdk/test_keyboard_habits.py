@@ -2,24 +2,9 @@
 
 import pytest
 
-from hushfold.clock import ManualClock
 from hushfold.keyboard import Keyboard
 from hushfold.offensive import OFFENSIVE
-from hushfold.store import Store
 from hushfold.words import LEARN_AT
-
-KEY = bytes(range(32))
-
-
-@pytest.fixture
-def store(tmp_path):
-    with Store(tmp_path / "store.db", KEY) as opened:
-        yield opened
-
-
-@pytest.fixture
-def keyboard(files, store):
-    return Keyboard(files, files.weights, store, ManualClock())
 
 
 def texts(found):

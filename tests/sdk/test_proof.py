@@ -103,7 +103,7 @@ def test_before_is_what_somebody_would_get_whom_the_keyboard_does_not_know(build
     assert proof_of.before.words == messages * 4
 
 
-def test_better_weights_are_told_as_the_issue_wants_it(device, tried):
+def test_better_weights_are_told_with_what_they_bring_and_the_taps_saved(device, tried):
     tried(unlearned=31, released=35, trained=38)
     for _ in range(103):
         device.keyboard.accepted(Suggestion("abcd", Kind.NEXT_WORD, 0.5), "")

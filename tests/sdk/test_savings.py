@@ -2,29 +2,9 @@
 
 import pytest
 
-from hushfold.clock import ManualClock
 from hushfold.keyboard import Keyboard
 from hushfold.savings import Savings
-from hushfold.store import Store
 from hushfold.suggestions import Kind, Suggestion
-
-KEY = bytes(range(32))
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
-def store(tmp_path):
-    with Store(tmp_path / "store.db", KEY) as store:
-        yield store
-
-
-@pytest.fixture
-def keyboard(files, store, clock):
-    return Keyboard(files, files.weights, store, clock)
 
 
 def a(kind, text):

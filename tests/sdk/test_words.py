@@ -23,17 +23,6 @@ KEY = bytes(range(32))
 
 
 @pytest.fixture
-def store(tmp_path):
-    with Store(tmp_path / "store.db", KEY) as store:
-        yield store
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
 def words(store, clock):
     return PersonalWords(store, VOCABULARY, clock)
 

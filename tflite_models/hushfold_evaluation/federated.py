@@ -21,6 +21,7 @@ import numpy as np
 from hushfold.device import bundled_model
 from hushfold.suggestions import Suggester
 from hushfold_format import FileEntry, ModelFiles
+from hushfold_format.manifest import MANIFEST
 
 from .contenders import Prepared
 from .errors import UsageError
@@ -30,7 +31,6 @@ from .protocol import SHOWN, targets
 from .texts import Person
 
 _REPORT, _WEIGHTS, _ROUNDS = "report.json", "weights.f32", "rounds"
-_MANIFEST = "model.json"
 _AGAIN = "Let the rehearsal run to its end, or name the folder of one that has"
 
 
@@ -161,7 +161,7 @@ def _write_model(folder: Path, weights: bytes) -> None:
         content = weights if role == "weights" else (source / entry.name).read_bytes()
         (folder / entry.name).write_bytes(content)
         files[role] = FileEntry.of(entry.name, content)
-    (folder / _MANIFEST).write_bytes(dataclasses.replace(manifest, files=files).to_bytes())
+    (folder / MANIFEST).write_bytes(dataclasses.replace(manifest, files=files).to_bytes())
 
 
 def _recall(path: Path | None, person: Person) -> tuple[int, int, int]:
