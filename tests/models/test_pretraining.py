@@ -21,9 +21,9 @@ pytestmark = pytest.mark.slow  # TensorFlow takes its time to start
 
 
 def _pretrain(folder: Path, epochs: int = 3, stop_at: int | None = None) -> tuple[np.ndarray, list]:
-    from hushfold_models.pretraining import Progress, Schedule, pretrain
+    from hushfold_models.pretraining import Point, Schedule, pretrain
 
-    def report(progress: Progress) -> None:
+    def report(progress: Point) -> None:
         if progress.step == stop_at:
             raise KeyboardInterrupt
 
@@ -116,9 +116,9 @@ def test_nothing_to_measure_is_said() -> None:
 
 def test_the_curve_is_a_picture_and_the_same_each_time() -> None:
     from hushfold_models.curve import draw
-    from hushfold_models.pretraining import Progress
+    from hushfold_models.pretraining import Point
 
-    history = [Progress(50, 0.5, 6.0), Progress(100, 1.0, 5.0), Progress(100, 1.0, 5.5, 5.2)]
+    history = [Point(50, 0.5, 6.0), Point(100, 1.0, 5.0), Point(100, 1.0, 5.5, 5.2)]
     picture = draw(history)
     assert picture.startswith(b"\x89PNG")
     assert picture == draw(history)

@@ -13,7 +13,7 @@ from . import corpus
 from .config import CONFIGS
 from .curve import draw
 from .mixture import Mixture
-from .pretraining import Progress, Schedule, pretrain
+from .pretraining import Point, Schedule, pretrain
 from .quality import Figures, measure
 
 VOCABULARY, WEIGHTS, FIGURES, CURVE = "vocabulary.json", "weights.f32", "figures.json", "loss.png"
@@ -21,7 +21,7 @@ _FOREIGN = "sms-public"  # measured, never trained on
 _FOREIGN_TITLE = "Text messages that nothing was trained on: NUS SMS Corpus (Chen and Kan 2013)"
 
 
-def train(data: Path, work: Path, schedule: Schedule, report: Callable[[Progress], None]) -> dict[str, Figures]:
+def train(data: Path, work: Path, schedule: Schedule, report: Callable[[Point], None]) -> dict[str, Figures]:
     """Train the base and leave what `build` needs in the folder `work`; its figures by the name of the texts.
 
     Raises:

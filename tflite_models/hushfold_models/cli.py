@@ -39,10 +39,9 @@ def train(
     epochs: Annotated[int, typer.Option(min=1, help="Times that the texts are read.")] = 5,
     seed: Annotated[int, typer.Option(help="Of the first weights, and of every order and choice.")] = 7,
 ) -> None:
-    """Train the base on texts that allow it; a run that was stopped goes on where it was. Takes an hour or two."""
+    """Train the base on texts that allow it; a run that was stopped goes on where it was. Takes about an hour."""
     from .base import train as train_base
-    from .pretraining import Progress as Point
-    from .pretraining import Schedule
+    from .pretraining import Point, Schedule
 
     folder = corpus.data_folder(data)
     with Progress(
@@ -74,20 +73,22 @@ def build(
     version: str = "1.0.0",
 ) -> None:
     """Export a model's files and check them."""
+    from .base import CURVE, FIGURES, VOCABULARY, WEIGHTS
+
     if config == "small":
         files = assembly.build_small(out)
     elif config == "default":
-        if not (work / "figures.json").exists():
+        if not (work / FIGURES).exists():
             raise typer.BadParameter(f"{work} holds no trained model: run `hushfold-models train` first")
-        vocabulary = Vocabulary.load(work / "vocabulary.json")
+        vocabulary = Vocabulary.load(work / VOCABULARY)
         files = assembly.build(
             out,
             replace(CONFIGS["default"], vocabulary=len(vocabulary)),
             vocabulary,
-            np.fromfile(work / "weights.f32", "<f4"),
+            np.fromfile(work / WEIGHTS, "<f4"),
             version=version,
-            figures=json.loads((work / "figures.json").read_text()),
-            curve=(work / "loss.png").read_bytes(),
+            figures=json.loads((work / FIGURES).read_text()),
+            curve=(work / CURVE).read_bytes(),
         )
     else:
         raise typer.BadParameter(f"no configuration {config!r}: choose one of {', '.join(CONFIGS)}")

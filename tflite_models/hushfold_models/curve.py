@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from .pretraining import Progress
+from .pretraining import Point
 
 _INK, _BLUE, _ORANGE = "#222222", "#0072b2", "#d55e00"  # told apart by colour-blind people too
 _DOTS_PER_INCH = 100
 _ABOVE = 1.6  # the beginning, above so many times the lowest loss, is cut off: it would flatten the rest
 
 
-def draw(history: Sequence[Progress]) -> bytes:
+def draw(history: Sequence[Point]) -> bytes:
     """A PNG of the loss while training and on unseen messages. The same history gives the same bytes."""
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     axes = figure.subplots()

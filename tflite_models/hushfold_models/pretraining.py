@@ -41,7 +41,7 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Point:
     """Where training is: a point of the loss curve.
 
     `loss` (nats per word) is the mean over the last training steps, `held_out` that of unseen messages, once an epoch.
@@ -69,8 +69,8 @@ def pretrain(
     held_out: Sequence[Sequence[int]],
     folder: Path,
     schedule: Schedule,
-    report: Callable[[Progress], None] = lambda _: None,
-) -> tuple[NDArray[np.float32], list[Progress]]:
+    report: Callable[[Point], None] = lambda _: None,
+) -> tuple[NDArray[np.float32], list[Point]]:
     """Train; the vector with the lowest held-out loss of all epochs, and the loss curve.
 
     A run that was stopped goes on from its last checkpoint in `folder`; the adapter stays the identity.
@@ -95,12 +95,12 @@ def pretrain(
             losses.append(run.train(shown, epoch + number / len(lessons)))
             if int(run.step) % _REPORT_EVERY == 0:
                 done = epoch + (number + 1) / len(lessons)
-                report(run.note(Progress(int(run.step), done, float(np.mean(losses[-_REPORT_EVERY:])))))
+                report(run.note(Point(int(run.step), done, float(np.mean(losses[-_REPORT_EVERY:])))))
             if int(run.step) % _SAVE_EVERY == 0:
                 run.save()
         loss = measure(config, run.vector(), held_out).loss.value
         run.end_epoch(loss)
-        report(run.note(Progress(int(run.step), epoch + 1, float(np.mean(losses or [np.nan])), loss)))
+        report(run.note(Point(int(run.step), epoch + 1, float(np.mean(losses or [np.nan])), loss)))
         run.save()
     return run.best.numpy(), run.history
 
@@ -131,7 +131,7 @@ class _Run:
         folder.mkdir(parents=True, exist_ok=True)
         self._history_file = folder / _HISTORY
         points = json.loads(self._history_file.read_text()) if int(self.step) else []
-        self.history = [Progress(**point) for point in points if point["step"] <= int(self.step)]
+        self.history = [Point(**point) for point in points if point["step"] <= int(self.step)]
         self._train_step = tf.function(self._step, reduce_retracing=False)
 
     def train(self, batch: Batch, epochs: float) -> float:
@@ -153,13 +153,15 @@ class _Run:
     def vector(self) -> NDArray[np.float32]:
         return np.concatenate([self._variables[p.name].numpy().ravel() for p in layout(self._config)[0]])
 
-    def note(self, progress: Progress) -> Progress:
-        self.history.append(progress)
-        return progress
+    def note(self, point: Point) -> Point:
+        self.history.append(point)
+        return point
 
     def save(self) -> None:
         """The curve first: points beyond the checkpoint are dropped when it is restored."""
-        self._history_file.write_text(json.dumps([asdict(point) for point in self.history]))
+        draft = self._history_file.with_suffix(".unfinished")
+        draft.write_text(json.dumps([asdict(point) for point in self.history]))
+        draft.replace(self._history_file)
         self._manager.save()
 
     def _step(self, tokens: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
