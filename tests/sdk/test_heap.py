@@ -10,7 +10,7 @@ from hushfold.heap import give_back
 LIMIT = 20e6  # bytes of its own; pages of the runtime's code are the runtime's
 
 NIGHT = """
-import pathlib, re, tempfile
+import pathlib, re
 from importlib import import_module
 import_module("ai_edge_litert.interpreter")
 from hushfold import Device, KeyFile, SimulatedConditions
@@ -20,7 +20,7 @@ def resident():
     status = pathlib.Path("/proc/self/status").read_text()
     return 1024 * int(re.search(r"RssAnon:\\s+(\\d+) kB", status)[1])
 before = resident()
-folder = pathlib.Path(tempfile.mkdtemp())
+folder = pathlib.Path("phone")
 device = Device(folder, KeyFile(folder / "key"), conditions=SimulatedConditions(), dwell=0)
 print(len(device.keyboard.suggest("see you tomor")), resident() - before)
 for number in range(60):
