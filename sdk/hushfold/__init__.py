@@ -40,6 +40,7 @@ What is here is the public surface; it loads lazily, so that `import hushfold` c
     proof          what learning has done for the user, in figures and in a sentence
     releases       what a release is, and which devices it is for
     updates        verified releases: from the channel to the model in use
+    voice          what a microphone or a file gives, until it is speech (a package)
     device         all of the above, put together
     service        the federated server as the SDK reaches it
     participation  a round, from check-in to unmasking
