@@ -12,6 +12,9 @@ HushfoldError               message: what happened and why; advice: what to do
 |   +-- TrainingDiverged    an update became useless and was discarded
 +-- NotEligible             too little to learn from
 +-- WordRefused             what was given is no word that could be kept
++-- VoiceError              the voice cannot hear, or cannot use what it hears
+|   +-- AudioError          a block or a file that is no audio
+|   +-- MicrophoneError     there is no microphone, it may not be used, or it went away
 +-- MessagesDeleted         the user deleted what a session was learning from
 +-- UpdateError             a release could not be had; the active model stays
 |   +-- ReleaseRefused      it was offered and failed verification
@@ -95,6 +98,18 @@ class NotEligible(HushfoldError):
 
 class WordRefused(HushfoldError):
     """What was given is no word that could be kept."""
+
+
+class VoiceError(HushfoldError):
+    """The voice cannot hear, or cannot use what it hears."""
+
+
+class AudioError(VoiceError):
+    """A block or a file is no audio that could be used."""
+
+
+class MicrophoneError(VoiceError):
+    """There is no microphone, it may not be used, or it went away. It is closed when this is raised."""
 
 
 class MessagesDeleted(HushfoldError):
