@@ -5,6 +5,8 @@ Whatever an app has is turned into that here: integers or floating point, one ch
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -41,7 +43,7 @@ def as_audio(block: ArrayLike) -> Audio:
     if kind not in _FULL_SCALE and kind not in _FLOATS:
         raise AudioError(
             f"audio cannot be made from values of type {kind}",
-            "Give an array of int16, int32, float32 or float64; bytes become one by numpy.frombuffer(data, numpy.int16)",
+            "Give an array of int16, int32, float32 or float64; numpy.frombuffer(data, numpy.int16) makes one of bytes",
         )
     if samples.ndim not in (1, 2) or (samples.ndim == 2 and not 1 <= samples.shape[1] <= MOST_CHANNELS):
         raise AudioError(
@@ -91,7 +93,7 @@ class ResampleStream:
                 f"Give the number of samples a second, between {_RATES[0]:,} and {_RATES[1]:,}",
             )
         self.rate = rate
-        self._stream = None
+        self._stream: Any = None  # at 16 kHz there is nothing to do
         if rate != RATE:
             try:
                 import soxr
@@ -113,6 +115,5 @@ class ResampleStream:
         return rest
 
     def _resampled(self, audio: Audio, last: bool = False) -> Audio:
-        assert self._stream is not None
         # A band-limited signal overshoots where the one that went in was clipped.
         return np.clip(self._stream.resample_chunk(audio, last=last), -1.0, 1.0, dtype=np.float32)

@@ -39,10 +39,10 @@ def read_audio(source: str | os.PathLike[str] | BinaryIO) -> Iterator[Audio]:
         source = os.fspath(source)
     try:
         file = soundfile.SoundFile(source)
-        # A sample now, so that what is no audio is refused here. (TypeError: a file with the ending .raw has no header.)
+        # A sample now, so that what is no audio is refused here.
         empty = file.read(1, dtype="float32", always_2d=True).size == 0
         file.seek(0)
-    except (soundfile.SoundFileError, TypeError, OSError) as error:
+    except (soundfile.SoundFileError, TypeError, OSError) as error:  # TypeError: .raw, which has no header
         raise AudioError(f"{name} cannot be read as audio: {_reason(error)}", _ADVICE) from error
     if empty:
         raise AudioError(f"{name} holds no audio: it is empty, or cut off", "Record it again")

@@ -53,7 +53,7 @@ class LevelMeter:
     def _follow(self, piece: Audio) -> None:
         seconds = len(piece) / RATE
         power = float(np.mean(np.square(piece, dtype=np.float64)))
-        level = max(FLOOR, 10 * np.log10(power)) if power > 0 else FLOOR
+        level = max(FLOOR, 10 * float(np.log10(power))) if power > 0 else FLOOR
         if level > self._dbfs:
             self._dbfs += (level - self._dbfs) * (1 - float(np.exp(-seconds / _ATTACK)))
         else:
