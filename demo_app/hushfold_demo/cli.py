@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hushfold.device import EPSILON_LIMIT, DevicePolicy, bundled_model
 from hushfold.errors import HushfoldError
-from hushfold_format import ModelFiles
+from hushfold_format import NextWordFiles
 
 from .errors import DemoError, UsageError
 from .litert import start_quietly
@@ -122,7 +122,7 @@ def type_messages(
     with TemporaryDirectory() as folder:  # nothing of this phone stays
         somebody = find(people, person)
         policy, limit = DevicePolicy(), EPSILON_LIMIT
-        start_quietly(ModelFiles.load(bundled_model()))
+        start_quietly(NextWordFiles.load(bundled_model()))
         with Phone(somebody.name, somebody, Path(folder), policy=policy, epsilon_limit=limit, clock=clock) as phone:
             try:
                 type_and_prove(phone, narration)

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hushfold.model import SuggestionModel
-from hushfold_format import BEGIN, ModelFiles
+from hushfold_format import BEGIN, NextWordFiles
 
 
-def start_quietly(files: ModelFiles) -> None:
+def start_quietly(files: NextWordFiles) -> None:
     """Starts the process's first interpreter, which reports its delegate on stderr; there is no other switch.
 
     While it does, nothing of the whole process reaches stderr: call it before there are other threads.

@@ -14,7 +14,7 @@ from pathlib import Path
 from hushfold.device import bundled_model
 from hushfold.errors import UpdateError
 from hushfold.service import Service
-from hushfold_format import ModelFiles
+from hushfold_format import NextWordFiles
 
 from .errors import DemoError, UsageError
 from .fleet import Fleet, draw_fates
@@ -45,7 +45,7 @@ def play(task: FleetTask, people: Sequence[Person], home: Path, seed: int, narra
 
     Raises DemoError, or UsageError for a folder that cannot be used.
     """
-    files = ModelFiles.load(bundled_model())
+    files = NextWordFiles.load(bundled_model())
     dimension = files.manifest.parts[PART].size
     stop = threading.Event()
     share_heaps()

@@ -18,7 +18,7 @@ from typing import Self
 
 import numpy as np
 
-from hushfold_format import ArtifactError, ModelFiles
+from hushfold_format import ArtifactError, NextWordFiles
 from hushfold_format.manifest import MANIFEST
 from hushfold_protocol.plan import DevicePolicy as DevicePolicy  # public: what an app demands of plans
 
@@ -199,10 +199,10 @@ def _sha256(weights: Vector) -> str:
     return hashlib.sha256(weights.astype("<f4").tobytes()).hexdigest()
 
 
-def _load(folder: Path) -> tuple[ModelFiles, str]:
+def _load(folder: Path) -> tuple[NextWordFiles, str]:
     """The verified model in `folder`, and the SHA-256 (hex) of its manifest, which releases refer to."""
     try:
-        model = ModelFiles.load(folder)
+        model = NextWordFiles.load(folder)
         return model, hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
     except (ArtifactError, OSError) as error:
         raise ModelError(f"the model in {folder} cannot be used: {error}") from error

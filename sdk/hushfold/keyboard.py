@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from hushfold_format import FIRST_WORD, ModelFiles, message_ids, tokenize
+from hushfold_format import FIRST_WORD, NextWordFiles, message_ids, tokenize
 
 from . import savings
 from .clock import Clock, SystemClock
@@ -46,7 +46,7 @@ class Keyboard:
         ModelError: the vector is not this model's.
     """
 
-    def __init__(self, files: ModelFiles, vector: Vector, store: Store, clock: Clock | None = None) -> None:
+    def __init__(self, files: NextWordFiles, vector: Vector, store: Store, clock: Clock | None = None) -> None:
         self.incognito = False
         """Set while the user wants nothing to be remembered. Not kept: it ends with the process."""
         self.after_forgetting: Callable[[], None] = lambda: None
@@ -61,7 +61,7 @@ class Keyboard:
         self._words_known = 0  # revision of the words that the lexicon has
         self._remember()
 
-    def serve(self, files: ModelFiles, vector: Vector, own: PersonalWeights | None = None) -> None:
+    def serve(self, files: NextWordFiles, vector: Vector, own: PersonalWeights | None = None) -> None:
         """Suggest from another model, or other weights, from now on. Raises ModelError; the old ones stay.
 
         `own` is what the user's messages have made of these weights: see `personal`.

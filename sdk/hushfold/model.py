@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hushfold_format import Batch, FormatError, ModelFiles, patch
+from hushfold_format import Batch, FormatError, ModelFiles, NextWordFiles
 
 from .errors import ModelError
 
@@ -32,7 +32,7 @@ class TrainingModel:
         files: the model; its manifest fixes the shapes. No weights are loaded: call `load` first.
     """
 
-    def __init__(self, files: ModelFiles) -> None:
+    def __init__(self, files: NextWordFiles) -> None:
         self._manifest = files.manifest
         self._graph = _Graph(files.training, "training graph")
         self._loaded = False
@@ -113,7 +113,7 @@ class SuggestionModel:
         ModelError: the vector is not this model's.
     """
 
-    def __init__(self, files: ModelFiles, vector: Vector) -> None:
+    def __init__(self, files: NextWordFiles, vector: Vector) -> None:
         self._manifest = files.manifest
         self._lock = threading.Lock()
         self._graph = _patched(files, vector)
@@ -139,16 +139,9 @@ class SuggestionModel:
 
 def _patched(files: ModelFiles, vector: Vector) -> _Graph:
     """A graph that serves a copy of `vector`; it is patched now and handed to LiteRT at its first use."""
-    manifest = files.manifest
-    _check_vector(vector, manifest.size)
+    _check_vector(vector, files.manifest.size)
     try:
-        content = patch(
-            files.inference,
-            manifest.patches,
-            manifest.split(vector),
-            manifest.bucket_starts,
-            manifest.sizes["vocabulary"],
-        )
+        content = files.manifest.patched(files.inference, vector)
     except FormatError as error:
         raise ModelError(f"the inference template cannot be patched: {error}", _REINSTALL) from error
     return _Graph(content, "inference graph")

@@ -20,7 +20,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hushfold_format import ModelFiles, batches, message_ids, tokenize
+from hushfold_format import NextWordFiles, batches, message_ids, tokenize
 from hushfold_protocol.plan import TrainingParameters
 
 from . import blending, marginals
@@ -142,7 +142,7 @@ class PersonalWeights(Layer):
         return cls(head["size"], change, scales, blend, head["base"], before, after, head["at"])
 
 
-def served(files: ModelFiles, released: Vector, own: Layer | None, habits: Habits) -> Suggester:
+def served(files: NextWordFiles, released: Vector, own: Layer | None, habits: Habits) -> Suggester:
     """Suggestions as the user gets them, with or without what is their own. Raises ModelError."""
     if own is None:
         return Suggester(files, released, replace(habits, blend=Blend(), scales=None))
@@ -196,7 +196,13 @@ class Personalization:
     """
 
     def __init__(
-        self, files: ModelFiles, released: tuple[Vector, str], store: Store, gate: Gate, lexicon: Lexicon, clock: Clock
+        self,
+        files: NextWordFiles,
+        released: tuple[Vector, str],
+        store: Store,
+        gate: Gate,
+        lexicon: Lexicon,
+        clock: Clock,
     ) -> None:
         self._files, self._store, self._gate, self._clock = files, store, gate, clock
         self._released, self._base = released

@@ -13,7 +13,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from hushfold_format import FIRST_WORD, ModelFiles, Vocabulary, context_ids
+from hushfold_format import FIRST_WORD, NextWordFiles, Vocabulary, context_ids
 
 from .lexicon import Lexicon
 from .memory import Blend, Distribution, NgramMemory
@@ -87,7 +87,7 @@ class Suggester:
         ModelError: the vector is not this model's.
     """
 
-    def __init__(self, files: ModelFiles, vector: Vector, habits: Habits | None = None) -> None:
+    def __init__(self, files: NextWordFiles, vector: Vector, habits: Habits | None = None) -> None:
         self.vocabulary = files.vocabulary
         self._reader = Reader(SuggestionModel(files, vector))
         self._model_speller = Speller([_spelt(files.vocabulary, token_id) for token_id in range(len(files.vocabulary))])

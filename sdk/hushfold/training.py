@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from hushfold_format import Batch, ModelFiles, batches, message_ids
+from hushfold_format import Batch, NextWordFiles, batches, message_ids
 from hushfold_protocol.plan import Plan, TrainingParameters
 
 from .conditions import Gate
@@ -67,7 +67,7 @@ class TrainingSession:
 
     def __init__(
         self,
-        files: ModelFiles,
+        files: NextWordFiles,
         task: TrainingTask,
         start: Vector,
         store: Store,

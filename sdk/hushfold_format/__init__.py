@@ -7,12 +7,15 @@ Needs numpy alone, so that device, server and build tools read the same bytes th
     tokens      from text to words, and to the ids before a cursor
     batching    messages as the rows that a training graph takes
     patching    writing a weight vector into the quantised graph
-    manifest    model.json, and the verified files of a model
+    manifest    model.json
+    files       the verified files of a model
+    logmel      from sound to the features that a voice model takes
 """
 
 from .batching import Batch, batches, message_ids
 from .errors import ArtifactError, FormatError
-from .manifest import FileEntry, ModelFiles, ModelManifest, Parameter, Part
+from .files import ModelFiles, NextWordFiles, VoiceFiles
+from .manifest import FileEntry, ModelManifest, Parameter, Part
 from .patching import Patch, Transform, patch
 from .tokens import Context, Token, context_ids, tokenize
 from .vocabulary import BEGIN, FIRST_WORD, PAD, SPECIALS, UNKNOWN, Vocabulary
@@ -30,12 +33,14 @@ __all__ = [
     "FormatError",
     "ModelFiles",
     "ModelManifest",
+    "NextWordFiles",
     "Parameter",
     "Part",
     "Patch",
     "Token",
     "Transform",
     "Vocabulary",
+    "VoiceFiles",
     "batches",
     "context_ids",
     "message_ids",

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ArtifactError
-from .patching import Patch
-from .vocabulary import Vocabulary
+from .patching import Patch, patch
 
 FORMAT = "hushfold-model/1"
 MANIFEST = "model.json"
-ROLES = ("weights", "training", "inference", "vocabulary", "card")
+ROLES = ("weights", "training", "inference", "card")
+"""Files that every model has."""
 
 Vector = NDArray[np.float32]
 
@@ -69,8 +69,9 @@ class FileEntry:
 class ModelManifest:
     """Layout and files of one version of a model.
 
-    `sizes` are the dimensions of the graph (for the next-word model: vocabulary, embedding, units, buckets),
-    `bucket_starts` the first word id of each output-bias bucket, `batch` and `time` the static shape of training.
+    `sizes` are the dimensions of the graph (for the next-word model: vocabulary, embedding, units, buckets), `batch`
+    and `time` the static shape of training: rows, and tokens or frames of a row. `bucket_starts` has the first word id
+    of each output-bias bucket of a next-word model, `labels` the commands that a voice model tells apart, by index.
     """
 
     name: str
@@ -80,9 +81,10 @@ class ModelManifest:
     parts: Mapping[str, Part]
     batch: int
     time: int
-    bucket_starts: tuple[int, ...]
     files: Mapping[str, FileEntry]
     patches: tuple[Patch, ...]
+    bucket_starts: tuple[int, ...] = ()
+    labels: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -113,9 +115,10 @@ class ModelManifest:
                 parts={key: Part(*bounds) for key, bounds in document["parts"].items()},
                 batch=int(document["batch"]),
                 time=int(document["time"]),
-                bucket_starts=tuple(document["bucket_starts"]),
                 files={role: FileEntry(**entry) for role, entry in document["files"].items()},
                 patches=tuple(Patch.from_json(entry) for entry in document["patches"]),
+                bucket_starts=tuple(document.get("bucket_starts", ())),
+                labels=tuple(document.get("labels", ())),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(f"{name}: a field is missing or malformed ({error!r}); install it again") from error
@@ -144,6 +147,15 @@ class ModelManifest:
         document["patches"] = [patch.to_json() for patch in self.patches]
         return json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n"
 
+    def patched(self, template: bytes, vector: Vector) -> bytes:
+        """The inference template with a vector written into it: what LiteRT serves.
+
+        Raises:
+            ArtifactError: the manifest does not fit the template.
+            ValueError: the vector has another length or type.
+        """
+        return patch(template, self.patches, self.split(vector), self.bucket_starts, self.sizes.get("vocabulary", 0))
+
     def split(self, vector: Vector) -> dict[str, Vector]:
         """Views of the parameters inside a flat vector, by name: writing to one writes to the vector.
 
@@ -153,52 +165,3 @@ class ModelManifest:
         if vector.shape != (self.size,) or vector.dtype != np.float32:
             raise ValueError(f"model {self.name} has {self.size} float32 values, not {vector.dtype}{vector.shape}")
         return {p.name: vector[p.offset : p.offset + p.size].reshape(p.shape) for p in self.parameters}
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFiles:
-    """A model read from its folder, every file verified against the manifest."""
-
-    manifest: ModelManifest
-    weights: Vector
-    training: bytes
-    inference: bytes
-    vocabulary: Vocabulary
-    card: str
-
-    @classmethod
-    def load(cls, folder: Path | str) -> Self:
-        """Read and verify a model.
-
-        Raises:
-            ArtifactError: a file is missing, differs from the manifest's hash, or is malformed.
-        """
-        folder = Path(folder)
-        manifest = ModelManifest.from_bytes(_read(folder / MANIFEST), str(folder / MANIFEST))
-        content = {role: _verified(folder, manifest.files[role]) for role in ROLES}
-        if len(content["weights"]) != 4 * manifest.size:
-            raise ArtifactError(f"{folder / manifest.files['weights'].name}: not {manifest.size} float32 values")
-        weights = np.frombuffer(content["weights"], "<f4").astype(np.float32, copy=False)
-        if not np.isfinite(weights).all():
-            raise ArtifactError(f"{folder / manifest.files['weights'].name}: holds values that are not finite")
-        vocabulary = Vocabulary.load(content["vocabulary"])
-        if len(vocabulary) != manifest.sizes.get("vocabulary"):
-            raise ArtifactError(f"{folder}: the vocabulary has {len(vocabulary)} entries, the model another number")
-        return cls(manifest, weights, content["training"], content["inference"], vocabulary, content["card"].decode())
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"{path}: cannot be read ({error.strerror}); install the model again") from error
-
-
-def _verified(folder: Path, entry: FileEntry) -> bytes:
-    path = folder / entry.name
-    content = _read(path)
-    if len(content) != entry.size:
-        raise ArtifactError(f"{path}: {len(content)} bytes instead of {entry.size}; install the model again")
-    if hashlib.sha256(content).hexdigest() != entry.sha256:
-        raise ArtifactError(f"{path}: its SHA-256 is not the manifest's; it was changed, install the model again")
-    return content

@@ -39,8 +39,8 @@ def test_the_runtime_starts_without_a_word():
 import sys
 from hushfold.device import bundled_model
 from hushfold_demo.litert import start_quietly
-from hushfold_format import ModelFiles
-start_quietly(ModelFiles.load(bundled_model()))
+from hushfold_format import NextWordFiles
+start_quietly(NextWordFiles.load(bundled_model()))
 print("still heard", file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -14,7 +14,7 @@ from hushfold_demo.errors import UsageError
 from hushfold_demo.personas import personas
 from hushfold_demo.rehearsal import Phones, summary
 from hushfold_demo.texts import Person
-from hushfold_format import ModelFiles
+from hushfold_format import NextWordFiles
 from hushfold_protocol.encoding import EncodingParameters, decode_sum
 from hushfold_protocol.plan import CohortParameters, ModelReference, Plan, TrainingParameters, UpdateParameters
 
@@ -78,7 +78,7 @@ def plan_of(files, clip_norm=5.0):
 
 def test_the_sum_of_all_devices_is_that_of_each_of_them(people, tmp_path):
     """Also of one who has nothing to learn from, and takes part with an update of nothing."""
-    files = ModelFiles.load(bundled_model())
+    files = NextWordFiles.load(bundled_model())
     plan, ticks = plan_of(files), []
     everybody = [*people, Person("silent", ("\u0645\u0631\u062d\u0628\u0627",))]
     with Phones(everybody, tmp_path / "all", 2) as phones:
@@ -95,7 +95,7 @@ def test_the_sum_of_all_devices_is_that_of_each_of_them(people, tmp_path):
 
 
 def test_updates_are_clipped(people, tmp_path):
-    files = ModelFiles.load(bundled_model())
+    files = NextWordFiles.load(bundled_model())
     plan = plan_of(files, clip_norm=0.01)
     with Phones(people, tmp_path, 1) as phones:
         total, _ = phones.train(plan, files.weights, lambda: None)
@@ -154,7 +154,7 @@ def test_a_task_is_learned_also_across_an_interruption(folder, people):
     assert 0 < final["loss"] < first["loss"]
     assert 0 < first["epsilon"] < final["epsilon"] == report["epsilon"]
     assert report["extrapolated"]["cohort"] == 1000
-    base = ModelFiles.load(bundled_model())
+    base = NextWordFiles.load(bundled_model())
     one, eight, last = (
         np.fromfile(folder / "home" / name, "<f4") for name in ("rounds/001.f32", "rounds/008.f32", "weights.f32")
     )

@@ -14,7 +14,7 @@ from hushfold_evaluation.contenders import BASE, BY_NAME, CONTENDERS, prepare
 from hushfold_evaluation.errors import EvaluationError
 from hushfold_evaluation.keyboards import BaseKeyboard, PersonalKeyboard, WeightsKeyboard, WordsKeyboard
 from hushfold_evaluation.texts import PublicTexts
-from hushfold_format import ModelFiles
+from hushfold_format import NextWordFiles
 
 needs_presage = pytest.mark.skipif(presage.missing(), reason="presage is not installed: make system-deps")
 needs_onboard = pytest.mark.skipif(onboard.missing(), reason="onboard is not installed: make system-deps")
@@ -150,7 +150,7 @@ def test_what_a_user_with_habits_writes_next_is_far_likelier(people):
 
 def test_weights_that_have_proven_themselves_are_measured_without_habits(monkeypatch):
     """A word that the user's weights and word frequencies make likelier, and what they only write often, does not."""
-    files = ModelFiles.load(bundled_model())
+    files = NextWordFiles.load(bundled_model())
     scales = np.ones(len(files.vocabulary), np.float32)
     scales[files.vocabulary.encode_word("yesterday")] = 20
     none = Score(1, 0, 0)

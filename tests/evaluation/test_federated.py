@@ -13,12 +13,12 @@ from hushfold_evaluation.contenders import BASE, BY_NAME, CENTRAL, FEDERATED, Pr
 from hushfold_evaluation.errors import UsageError
 from hushfold_evaluation.federated import Federated, others_of, with_weights, write_people
 from hushfold_evaluation.texts import choose, read_people
-from hushfold_format import ModelFiles
+from hushfold_format import NextWordFiles
 
 
 @pytest.fixture(scope="module")
 def base():
-    return ModelFiles.load(bundled_model())
+    return NextWordFiles.load(bundled_model())
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_its_contenders_serve_the_learned_weights_and_count_its_people(rehearsed
     model, central = federated.prepare(tmp_path / "trained", people)
     prepared = with_weights(Prepared(tmp_path), model, central)
     learned = np.fromfile(rehearsed / "weights.f32", "<f4")
-    np.testing.assert_array_equal(ModelFiles.load(model).weights, learned)
+    np.testing.assert_array_equal(NextWordFiles.load(model).weights, learned)
     predictors = {name: BY_NAME[name].make(prepared) for name in (BASE, FEDERATED, CENTRAL)}
     asked = ("we ", "see you at the ", "it was ")
     suggested = {name: [list(each.suggest(text)) for text in asked] for name, each in predictors.items()}

@@ -12,8 +12,8 @@ import pytest
 from hushfold_format import (
     ArtifactError,
     FileEntry,
-    ModelFiles,
     ModelManifest,
+    NextWordFiles,
     Parameter,
     Part,
     Patch,
@@ -55,7 +55,7 @@ def test_a_manifest_survives_its_file() -> None:
 
 
 def test_a_folder_is_read(folder: Path) -> None:
-    files = ModelFiles.load(folder)
+    files = NextWordFiles.load(folder)
     assert files.manifest == MANIFEST
     assert files.weights.tolist() == list(range(8))
     assert (files.training, files.inference) == (CONTENT["training"], CONTENT["inference"])
@@ -82,7 +82,7 @@ def test_a_changed_file_is_refused(folder: Path, role: str) -> None:
     path = folder / f"{role}.bin"
     path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
     with pytest.raises(ArtifactError, match=rf"{role}\.bin: its SHA-256 is not the manifest's.*install"):
-        ModelFiles.load(folder)
+        NextWordFiles.load(folder)
 
 
 @pytest.mark.parametrize("role", sorted(CONTENT))
@@ -90,14 +90,14 @@ def test_a_shortened_file_is_refused(folder: Path, role: str) -> None:
     path = folder / f"{role}.bin"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ArtifactError, match=rf"{role}\.bin: \d+ bytes instead of \d+"):
-        ModelFiles.load(folder)
+        NextWordFiles.load(folder)
 
 
 @pytest.mark.parametrize("name", ["model.json", *(f"{role}.bin" for role in CONTENT)])
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(ArtifactError, match=rf"{name}: cannot be read"):
-        ModelFiles.load(folder)
+        NextWordFiles.load(folder)
 
 
 def test_weights_that_are_not_finite(folder: Path) -> None:
@@ -106,7 +106,7 @@ def test_weights_that_are_not_finite(folder: Path) -> None:
     files = {**MANIFEST.files, "weights": FileEntry.of("weights.bin", weights)}
     (folder / "model.json").write_bytes(replace(MANIFEST, files=files).to_bytes())
     with pytest.raises(ArtifactError, match="not finite"):
-        ModelFiles.load(folder)
+        NextWordFiles.load(folder)
 
 
 def _changed(**fields: object) -> bytes:

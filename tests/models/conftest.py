@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from hushfold_format import Batch, ModelFiles
+from hushfold_format import Batch, NextWordFiles
 
 ARTIFACTS = Path(__file__).parents[2] / "tflite_models" / "artifacts" / "next_word"
 
 
 @pytest.fixture(scope="session")
-def files() -> ModelFiles:
-    return ModelFiles.load(ARTIFACTS)
+def files() -> NextWordFiles:
+    return NextWordFiles.load(ARTIFACTS)
 
 
 @pytest.fixture
-def trainer(files: ModelFiles) -> Interpreter:
+def trainer(files: NextWordFiles) -> Interpreter:
     """An interpreter of the training graph that holds the released weights."""
     interpreter = Interpreter(model_content=files.training)
     interpreter.get_signature_runner("set_weights")(weights=files.weights)
@@ -27,7 +27,7 @@ def trainer(files: ModelFiles) -> Interpreter:
 
 
 @pytest.fixture(scope="session")
-def random_batch(files: ModelFiles) -> Batch:
+def random_batch(files: NextWordFiles) -> Batch:
     """A batch of random words with a third of the targets masked."""
     generator = np.random.default_rng(3)
     shape = (files.manifest.batch, files.manifest.time)

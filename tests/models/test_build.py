@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from hushfold_format import ModelFiles
+from hushfold_format import NextWordFiles
 from hushfold_models import card, corpus
 from hushfold_models.build import build_small
 from hushfold_models.cli import app
@@ -43,7 +43,7 @@ def test_the_card_names_sources_licences_and_figures() -> None:
         assert expected in text
 
 
-def test_the_committed_card_has_figures(files: ModelFiles) -> None:
+def test_the_committed_card_has_figures(files: NextWordFiles) -> None:
     assert all(f"| {source.title} |" in files.card for source in corpus.SOURCES)
 
 
@@ -59,7 +59,7 @@ def test_the_command_builds_and_checks_a_small_model(tmp_path: Path) -> None:
     result = runner.invoke(app, ["build", "--config", "small", "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert "parity with TensorFlow" in result.output
-    manifest = ModelFiles.load(tmp_path).manifest
+    manifest = NextWordFiles.load(tmp_path).manifest
     assert NextWordConfig.of(manifest) == replace(SMALL, vocabulary=manifest.sizes["vocabulary"])
     (tmp_path / "weights.f32").write_bytes(b"")
     assert runner.invoke(app, ["check", str(tmp_path)]).exit_code != 0

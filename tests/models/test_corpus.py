@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hushfold.redaction import redact
-from hushfold_format import FIRST_WORD, UNKNOWN, ModelFiles, Vocabulary, tokenize
+from hushfold_format import FIRST_WORD, UNKNOWN, NextWordFiles, Vocabulary, tokenize
 from hushfold_models import corpus
 from hushfold_models.mixture import Mixture
 from hushfold_models.phrases import EMOJI, PHRASES
@@ -72,7 +72,7 @@ def test_the_data_folder_is_chosen_by_option_then_environment(monkeypatch: pytes
     ("typed", "written"),
     [("i", "I"), ("i'm", "I'm"), ("london", "London"), ("monday", "Monday"), ("the", "the"), ("dont", "dont")],
 )
-def test_the_shipped_vocabulary_writes_words_as_people_do(files: ModelFiles, typed: str, written: str) -> None:
+def test_the_shipped_vocabulary_writes_words_as_people_do(files: NextWordFiles, typed: str, written: str) -> None:
     assert files.vocabulary.surface(files.vocabulary.encode_word(typed)) == written
 
 
@@ -85,7 +85,7 @@ def test_the_phrasebook_is_of_text_messages() -> None:
 
 
 @pytest.mark.slow
-def test_the_shipped_vocabulary_is_that_of_the_public_texts(files: ModelFiles) -> None:
+def test_the_shipped_vocabulary_is_that_of_the_public_texts(files: NextWordFiles) -> None:
     folder = corpus.data_folder()
     if not (folder / "text").is_dir():
         pytest.skip(f"no data at {folder}: set HUSHFOLD_DATA")

@@ -6,12 +6,12 @@ from hushfold.clock import ManualClock
 from hushfold.device import bundled_model
 from hushfold.keyboard import Keyboard
 from hushfold.store import Store
-from hushfold_format import ModelFiles
+from hushfold_format import NextWordFiles
 
 
 @pytest.fixture(scope="session")
 def files():
-    return ModelFiles.load(bundled_model())
+    return NextWordFiles.load(bundled_model())
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from hushfold.keyboard import Keyboard
 from hushfold.model import TrainingModel
 from hushfold.store import Store
 from hushfold.training import Progress, TrainingSession, TrainingTask
-from hushfold_format import ModelFiles, batches, message_ids
+from hushfold_format import NextWordFiles, batches, message_ids
 from hushfold_protocol.plan import TrainingParameters
 
 KEY = bytes(range(32))
@@ -148,7 +148,7 @@ def test_stopped_at_every_step_it_comes_to_the_same_result(phone, task, part):
 
 def killed_at(path, step):
     """Run a session in this process and have the system kill it at `step`."""
-    phone = Phone(ModelFiles.load(bundled_model()), path)
+    phone = Phone(NextWordFiles.load(bundled_model()), path)
 
     def progress(now):
         if now.step == step:

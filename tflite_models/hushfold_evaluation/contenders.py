@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from hushfold.device import bundled_model
-from hushfold_format import ModelFiles
+from hushfold_format import NextWordFiles
 
 from . import onboard, presage
 from .keyboards import BaseKeyboard, PersonalKeyboard, WeightsKeyboard, WordsKeyboard
@@ -172,6 +172,6 @@ def _ngrams(path: Path) -> Ngrams:
 
 @cache
 def _vocabulary() -> Collection[str]:
-    vocabulary = ModelFiles.load(bundled_model()).vocabulary
+    vocabulary = NextWordFiles.load(bundled_model()).vocabulary
     first = len(vocabulary) - len(vocabulary.words)
     return dict.fromkeys(word for rank, word in enumerate(vocabulary.words, first) if vocabulary.is_word(rank))

@@ -20,7 +20,7 @@ import numpy as np
 
 from hushfold.device import bundled_model
 from hushfold.suggestions import Suggester
-from hushfold_format import FileEntry, ModelFiles
+from hushfold_format import FileEntry, NextWordFiles
 from hushfold_format.manifest import MANIFEST
 
 from .contenders import Prepared
@@ -177,8 +177,8 @@ def _recall(path: Path | None, person: Person) -> tuple[int, int, int]:
 
 
 @cache
-def _base() -> ModelFiles:
-    return ModelFiles.load(bundled_model())
+def _base() -> NextWordFiles:
+    return NextWordFiles.load(bundled_model())
 
 
 @cache

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hushfold_format import FileEntry, ModelFiles, ModelManifest, Vocabulary
+from hushfold_format import FileEntry, ModelManifest, NextWordFiles, Vocabulary
 
 from .card import Measured, model_card
 from .config import SMALL, NextWordConfig, bucket_starts, initial_vector, layout
@@ -37,7 +37,7 @@ def build(
     version: str,
     figures: Mapping[str, Measured],
     curve: bytes | None = None,
-) -> ModelFiles:
+) -> NextWordFiles:
     """Export the graphs and write all files of a model, `model.json` last; returns them as read back.
 
     Args:
@@ -81,10 +81,10 @@ def build(
     for role, data in content.items():
         (folder / _FILES[role]).write_bytes(data)
     (folder / "model.json").write_bytes(manifest.to_bytes())
-    return ModelFiles.load(folder)
+    return NextWordFiles.load(folder)
 
 
-def build_small(folder: Path, seed: int = 0) -> ModelFiles:
+def build_small(folder: Path, seed: int = 0) -> NextWordFiles:
     """A tiny model with random weights, for tests: needs no data, a few seconds."""
     vocabulary = build_vocabulary(PHRASES, SMALL.vocabulary)
     config = replace(SMALL, vocabulary=len(vocabulary))

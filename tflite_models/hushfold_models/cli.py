@@ -13,7 +13,7 @@ import numpy as np
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from hushfold_format import FormatError, ModelFiles, Vocabulary
+from hushfold_format import FormatError, NextWordFiles, Vocabulary
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
 
@@ -98,10 +98,10 @@ def build(
 @app.command()
 def check(folder: Annotated[Path, typer.Argument(help="Folder of the model's files.")] = _ARTIFACTS) -> None:
     """Run the build gates on a model's files."""
-    _check(ModelFiles.load(folder))
+    _check(NextWordFiles.load(folder))
 
 
-def _check(files: ModelFiles) -> None:
+def _check(files: NextWordFiles) -> None:
     try:
         for line in check_all(files):
             typer.echo(line)

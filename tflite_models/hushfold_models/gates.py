@@ -13,7 +13,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from hushfold_format import FIRST_WORD, ModelFiles, batches, context_ids, message_ids, patch
+from hushfold_format import FIRST_WORD, ModelFiles, NextWordFiles, batches, context_ids, message_ids
 from hushfold_format.patching import derive
 
 from .flatbuffer import constants, operators, scales, with_primary
@@ -31,7 +31,7 @@ class GateError(Exception):
     """The files of a model are not fit to be shipped."""
 
 
-def check_all(files: ModelFiles) -> Iterator[str]:
+def check_all(files: NextWordFiles) -> Iterator[str]:
     """Run every gate; yields what each measured."""
     yield builtins_only(files)
     yield constants_found(files)
@@ -61,7 +61,7 @@ def constants_found(files: ModelFiles) -> str:
         if offset not in found:
             raise GateError(f"the patch manifest places {entry.parameter!r} where the template has no constant")
         wanted = derive(
-            entry.transform, parameters[entry.parameter], manifest.bucket_starts, manifest.sizes["vocabulary"]
+            entry.transform, parameters[entry.parameter], manifest.bucket_starts, manifest.sizes.get("vocabulary", 0)
         )
         difference = np.abs(found[offset].dequantised().reshape(wanted.shape) - wanted).max()
         step = found[offset].scales.max() if entry.scale_count else 0.0
@@ -79,7 +79,7 @@ def constants_found(files: ModelFiles) -> str:
     return f"patch manifest: {len(patched)} constants, {len(files.inference):,} bytes"
 
 
-def partitions(files: ModelFiles) -> str:
+def partitions(files: NextWordFiles) -> str:
     """The delegate takes each graph in at most the recorded number of pieces."""
     counted = {name: _partitions(with_primary(files.training, name)) for name in PARTITIONS}
     for name, count in counted.items():
@@ -93,7 +93,7 @@ def partitions(files: ModelFiles) -> str:
     return f"XNNPACK partitions: {counted}, inference {inference}"
 
 
-def quantised_agrees(files: ModelFiles) -> str:
+def quantised_agrees(files: NextWordFiles) -> str:
     """The patched int8 model finds the float model's three best words, after each word of the everyday phrases."""
     vector = _with_adapter(files)
     trained = Interpreter(model_content=files.training)
@@ -114,7 +114,7 @@ def quantised_agrees(files: ModelFiles) -> str:
     return f"int8 against float: top three shared {shared / total:.1%}, probabilities differ by {largest:.3f} at most"
 
 
-def parity(files: ModelFiles, steps: int = 3) -> str:
+def parity(files: NextWordFiles, steps: int = 3) -> str:
     """Steps of `train` and `train_adapter` give the weights that TensorFlow's own gradients of `logits` give."""
     from .parity import reference_steps
 
@@ -147,7 +147,7 @@ def parity(files: ModelFiles, steps: int = 3) -> str:
     return f"parity with TensorFlow: weights that moved by up to {moved:.2g} differ by {worst:.1e} at most"
 
 
-def _with_adapter(files: ModelFiles) -> NDArray[np.float32]:
+def _with_adapter(files: NextWordFiles) -> NDArray[np.float32]:
     """The model's vector with an adapter away from the identity, where mistakes about it would not show."""
     vector = files.weights.copy()
     start, stop = files.manifest.parts["adapter"]
@@ -156,9 +156,7 @@ def _with_adapter(files: ModelFiles) -> NDArray[np.float32]:
 
 
 def _patched(files: ModelFiles, vector: NDArray[np.float32]) -> bytes:
-    manifest = files.manifest
-    parameters = manifest.split(vector)
-    return patch(files.inference, manifest.patches, parameters, manifest.bucket_starts, manifest.sizes["vocabulary"])
+    return files.manifest.patched(files.inference, vector)
 
 
 def _partitions(content: bytes) -> int:
@@ -169,7 +167,7 @@ def _partitions(content: bytes) -> int:
     return sum(node["op_name"] == "DELEGATE" for node in interpreter._get_ops_details())
 
 
-def _stream(files: ModelFiles, interpreter: Interpreter, ids: list[int]) -> Iterator[NDArray[np.float32]]:
+def _stream(files: NextWordFiles, interpreter: Interpreter, ids: list[int]) -> Iterator[NDArray[np.float32]]:
     """Probabilities of the next word after each token, without those of special tokens."""
     step = interpreter.get_signature_runner("step")
     h = np.zeros((1, files.manifest.sizes["embedding"]), np.float32)

@@ -1,9 +1,8 @@
 """How alike two spoken words are: dynamic time warping (Sakoe and Chiba 1978) over two views of the sound.
 
 *Cepstra* describe the sound as it is, in frames of 20 ms, normalised over the word so that neither microphone nor level
-counts. *Frames* of the voice model, 40 ms each, describe what is said, and care less about who says it. Speakers
-say a word alike each time, so a few recordings of theirs, compared with both views, beat a model that was trained on many
-people: `make evaluate-voice` has the figures.
+counts. *Frames* of the voice model, 40 ms each, describe what is said, and care less about who says it. Speakers say a
+word alike each time, so a few recordings of theirs, compared with both views, are enough to know it by.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ def cepstra(features: Features) -> Frames:
 
 
 def distances(spoken: Utterance, others: Sequence[Utterance]) -> NDArray[np.float32]:
-    """How far a spoken word is from each of several others, `[others]`: 0 for the same sound, about 1 for another word."""
+    """How far a spoken word is from each of several others, `[others]`: 0 for the same sound, about 1 for another."""
     of_cepstra = warp(spoken.cepstra, [other.cepstra for other in others])
     of_frames = warp(spoken.frames, [other.frames for other in others])
     return of_cepstra / np.float32(_CEPSTRA_SCALE) + np.float32(_FRAMES_WEIGHT) * of_frames
@@ -62,8 +61,8 @@ def distances(spoken: Utterance, others: Sequence[Utterance]) -> NDArray[np.floa
 def warp(spoken: Frames, others: Sequence[Frames]) -> NDArray[np.float32]:
     """Mean Euclidean distance along the best alignment with each of several others, `[others]`.
 
-    A step forward in both counts twice, so that every alignment has the same weight in all (symmetric form 0 of Sakoe and
-    Chiba). All others are aligned at once, one antidiagonal of their grids after the other.
+    A step forward in both counts twice, so that every alignment has the same weight in all (Sakoe and Chiba's symmetric
+    form 0). All others are aligned at once, one antidiagonal of their grids after the other.
     """
     if not others:
         return np.zeros(0, np.float32)
@@ -94,7 +93,8 @@ def _cosines() -> NDArray[np.float32]:
     angles = np.pi / BANDS * np.outer(np.arange(BANDS) + 0.5, np.arange(CEPSTRA + 1))
     basis = np.cos(angles) * np.sqrt(2 / BANDS)
     basis[:, 0] /= np.sqrt(2)
-    return basis.astype(np.float32)
+    cosines: NDArray[np.float32] = basis.astype(np.float32)
+    return cosines
 
 
 _COSINES = _cosines()
