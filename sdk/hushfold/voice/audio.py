@@ -20,7 +20,7 @@ MOST_CHANNELS = 32
 _FULL_SCALE = {"int16": 2.0**15, "int32": 2.0**31}
 _FLOATS = ("float32", "float64")
 _LOUDEST = 8.0  # times full scale, 18 dB: codecs overshoot, but not by that; beyond, it was scaled as integers are
-_RATES = (4_000, 384_000)  # Hz
+_RATES = (4_000, 768_000)  # Hz
 
 
 def as_audio(block: ArrayLike) -> Audio:
@@ -79,7 +79,7 @@ class ResampleStream:
     What comes out lags by up to 40 ms behind what went in, at rates from 22 to 48 kHz; at 16 kHz by nothing.
 
     Args:
-        rate: samples a second of what is fed, 4,000 to 384,000.
+        rate: samples a second of what is fed, 4,000 to 768,000.
 
     Raises:
         AudioError: not such a rate.
