@@ -141,7 +141,7 @@ def test_running_speech_is_cut_where_it_is_quietest():
         assert after.start == before.end
         assert any(dip <= before.end / RATE <= dip + 0.06 for dip in dips)
     assert found[0].onset / RATE == pytest.approx(0.5, abs=0.06)
-    assert found[-1].offset / RATE == pytest.approx(8.5, abs=0.06)
+    assert found[-1].offset / RATE == pytest.approx(8.5, abs=0.15)
 
 
 def test_the_end_of_the_stream_ends_the_segment_to_the_last_sample():
