@@ -1,4 +1,4 @@
-"""`hushfold-models`: train the base model, build its files, check them."""
+"""`hushfold-models`: train the base of the next-word model, build its files, check them; `voice` does so for voice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from hushfold_format import FormatError, NextWordFiles, Vocabulary
 
@@ -21,8 +20,10 @@ from . import build as assembly
 from . import corpus
 from .config import CONFIGS
 from .gates import GateError, check_all
+from .voice.cli import app as voice
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
+app.add_typer(voice, name="voice")
 
 _ARTIFACTS = Path("tflite_models/artifacts/next_word")
 _WORK = Path("build/models")
@@ -41,23 +42,11 @@ def train(
 ) -> None:
     """Train the base on texts that allow it; a run that was stopped goes on where it was. Takes about an hour."""
     from .base import train as train_base
-    from .pretraining import Point, Schedule
+    from .pretraining import Schedule
+    from .progress import training_bar
 
     folder = corpus.data_folder(data)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:.1f} %"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    ) as bars:
-        bar = bars.add_task("reading the texts", total=epochs)
-
-        def show(point: Point) -> None:
-            bars.update(bar, completed=point.epochs, description=f"step {point.step:,}, loss {point.loss:.3f}")
-            if point.held_out is not None:
-                bars.print(f"epoch {point.epochs:.0f} of {epochs}: held-out loss {point.held_out:.3f} nats per word")
-
+    with training_bar(epochs, "word") as show:
         figures = train_base(folder, work, Schedule(epochs=epochs, seed=seed), show)
     for title, each in figures.items():
         typer.echo(f"{title}: {each.words:,} words, top-1 {each.top1.value:.1%}, top-3 {each.top3.value:.1%}")

@@ -14,8 +14,8 @@ _DOTS_PER_INCH = 100
 _ABOVE = 1.6  # the beginning, above so many times the lowest loss, is cut off: it would flatten the rest
 
 
-def draw(history: Sequence[Point]) -> bytes:
-    """A PNG of the loss while training and on unseen messages. The same history gives the same bytes."""
+def draw(history: Sequence[Point], *, unit: str = "nats per word", unseen: str = "held-out messages") -> bytes:
+    """A PNG of the loss while training and on what is unseen. The same history gives the same bytes."""
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     axes = figure.subplots()
     training = [point for point in history if point.held_out is None]
@@ -23,8 +23,8 @@ def draw(history: Sequence[Point]) -> bytes:
     held_out = [(point.epochs, point.held_out) for point in history if point.held_out is not None]
     axes.plot(*zip(*held_out, strict=True), "o-", color=_ORANGE)
     axes.set_xlabel("epochs", color=_INK)
-    axes.set_ylabel("nats per word", color=_INK)
-    axes.set_title("Loss while training (line) and on held-out messages (dots)", loc="left", fontsize=10, color=_INK)
+    axes.set_ylabel(unit, color=_INK)
+    axes.set_title(f"Loss while training (line) and on {unseen} (dots)", loc="left", fontsize=10, color=_INK)
     lowest = min(loss for loss in (*(p.loss for p in training), *(loss for _, loss in held_out)))
     axes.set_ylim(0.95 * lowest, _ABOVE * lowest)
     axes.set_xlim(left=0)

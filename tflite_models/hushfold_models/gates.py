@@ -6,7 +6,7 @@ one that needs TensorFlow, and imports it itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 
 import numpy as np
@@ -79,17 +79,17 @@ def constants_found(files: ModelFiles) -> str:
     return f"patch manifest: {len(patched)} constants, {len(files.inference):,} bytes"
 
 
-def partitions(files: NextWordFiles) -> str:
+def partitions(
+    files: ModelFiles, most: Mapping[str, int] = PARTITIONS, most_inference: int = INFERENCE_PARTITIONS
+) -> str:
     """The delegate takes each graph in at most the recorded number of pieces."""
-    counted = {name: _partitions(with_primary(files.training, name)) for name in PARTITIONS}
+    counted = {name: _partitions(with_primary(files.training, name)) for name in most}
     for name, count in counted.items():
-        if count > PARTITIONS[name]:
-            raise GateError(f"{name!r} is cut into {count} XNNPACK partitions, at most {PARTITIONS[name]} are allowed")
+        if count > most[name]:
+            raise GateError(f"{name!r} is cut into {count} XNNPACK partitions, at most {most[name]} are allowed")
     inference = _partitions(files.inference)
-    if inference > INFERENCE_PARTITIONS:
-        raise GateError(
-            f"inference is cut into {inference} XNNPACK partitions, at most {INFERENCE_PARTITIONS} are allowed"
-        )
+    if inference > most_inference:
+        raise GateError(f"inference is cut into {inference} XNNPACK partitions, at most {most_inference} are allowed")
     return f"XNNPACK partitions: {counted}, inference {inference}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from math import prod
 from typing import Self
 
@@ -48,6 +48,11 @@ class VoiceConfig:
         if missing := [name for name in names if name not in given]:
             raise ArtifactError(f"the manifest of {manifest.name!r} states no {', '.join(missing)}; install it again")
         return cls(**{name: given[name] for name in names})
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """All but the batch, by name: what `of` reads back."""
+        return {name: value for name, value in asdict(self).items() if name != "batch"}
 
     @property
     def blocks(self) -> tuple[tuple[int, int, int], ...]:

@@ -1,0 +1,65 @@
+"""The base of the voice model: from recordings and made-up speech to weights and figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from hushfold_format.logmel import log_mel
+
+from ..curve import draw
+from ..pretraining import Point
+from . import clips, synthesis
+from .config import CONFIGS, LABELS, UNKNOWN
+from .pictures import draw_confusion
+from .pretraining import Example, Schedule, pretrain
+from .quality import Figures, measure
+
+WEIGHTS, FIGURES, CURVE, CONFUSION = "weights.f32", "figures.json", "loss.png", "confusion.png"
+_WORDS = 3_000  # that made-up speakers say
+_VOICES = 4  # of each word
+
+
+def train(data: Path, words: Sequence[str], work: Path, schedule: Schedule, report: Callable[[Point], None]) -> Figures:
+    """Train the base and leave what `build` needs in the folder `work`; its figures.
+
+    Args:
+        data: folder of the data sets.
+        words: English words by falling frequency, for made-up speakers.
+        work: for speech, checkpoints and results.
+        schedule: how long and how fast.
+        report: told now and then how far it is.
+
+    Raises:
+        CorpusError: a set is missing in the folder `data`, or a synthesiser is not installed.
+    """
+    recorded = clips.read(clips.COMMANDS.file, data)
+    noises = clips.read(clips.NOISE.file, data)
+    chosen = synthesis.choose(words, _WORDS, schedule.seed)
+    spelt = synthesis.pronounce(sorted({*chosen, *LABELS[:UNKNOWN]}))
+    numbers = {phoneme: number for number, phoneme in enumerate(sorted({p for each in spelt.values() for p in each}))}
+
+    def phonemes(word: str) -> tuple[int, ...]:
+        return tuple(numbers[phoneme] for phoneme in spelt[word])
+
+    said = synthesis.say([word for word in chosen for _ in range(_VOICES)], work / "said", schedule.seed)
+    synthetic = [Example(u.pcm, UNKNOWN, phonemes(u.word)) for u in said if u and spelt[u.word]]
+    learned = [Example(c.pcm, LABELS.index(c.label), phonemes(c.label)) for c in recorded if not clips.held_out(c)]
+    unseen = [clip for clip in recorded if clips.held_out(clip)]
+    heard = [noise.pcm for noise in noises if not clips.held_out(noise)]
+    config = CONFIGS["default"]
+    held_out = (
+        np.stack([log_mel(clip.pcm) for clip in unseen]),
+        np.array([LABELS.index(clip.label) for clip in unseen], np.int32),
+    )
+    vector, history = pretrain(config, learned, synthetic, heard, len(numbers), held_out, work, schedule, report)
+    figures = measure(config, vector, unseen, [noise.pcm for noise in noises if clips.held_out(noise)])
+    (work / WEIGHTS).write_bytes(vector.astype("<f4").tobytes())
+    (work / CURVE).write_bytes(draw(history, unit="nats per window", unseen="held-out speakers"))
+    (work / CONFUSION).write_bytes(draw_confusion(figures))
+    (work / FIGURES).write_text(json.dumps(asdict(figures), indent=1))
+    return figures
