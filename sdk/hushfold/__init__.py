@@ -1,4 +1,4 @@
-"""Hushfold: a keyboard that learns its user, on the device, and takes part in learning for all without telling.
+"""Hushfold: a keyboard and a voice that learn their user on the device, and take part in learning for all untold.
 
     from hushfold import Device, KeyFile
 
@@ -40,7 +40,7 @@ What is here is the public surface; it loads lazily, so that `import hushfold` c
     proof          what learning has done for the user, in figures and in a sentence
     releases       what a release is, and which devices it is for
     updates        verified releases: from the channel to the model in use
-    voice          what a microphone or a file gives, until it is speech (a package)
+    voice          commands and wake words, from the microphone to what was said (a package)
     device         all of the above, put together
     service        the federated server as the SDK reaches it
     participation  a round, from check-in to unmasking
@@ -55,7 +55,18 @@ if TYPE_CHECKING:
     from .clock import Clock, ManualClock, SystemClock
     from .conditions import Conditions, ConditionSource, HostConditions, Reason, Requirements, SimulatedConditions
     from .device import Device, DevicePolicy
-    from .errors import HushfoldError, KeyUnavailable, ModelError, StoreError, UpdateError, WordRefused
+    from .errors import (
+        AudioError,
+        HushfoldError,
+        KeyUnavailable,
+        MicrophoneError,
+        ModelError,
+        RecordingRefused,
+        StoreError,
+        UpdateError,
+        VoiceError,
+        WordRefused,
+    )
     from .keyboard import Keyboard
     from .keys import KeyFile, KeyProvider, Keyring
     from .ledger import Contribution, DeviceBudget
@@ -68,6 +79,12 @@ if TYPE_CHECKING:
     from .service import Service
     from .suggestions import Kind, Suggestion
     from .version import VERSION
+    from .voice.commands import CommandTrial
+    from .voice.microphone import Microphone
+    from .voice.recordings import Recording, Recordings
+    from .voice.sound import SpokenSound
+    from .voice.spoken_words import SpokenWord, SpokenWords, Taught
+    from .voice.voice import Detection, Voice, VoiceStream
     from .word import Standing
     from .wordlists import Skipped
     from .words import PersonalWord, PersonalWords
@@ -76,7 +93,18 @@ _HOMES = {
     "clock": ("Clock", "ManualClock", "SystemClock"),
     "conditions": ("ConditionSource", "Conditions", "HostConditions", "Reason", "Requirements", "SimulatedConditions"),
     "device": ("Device", "DevicePolicy"),
-    "errors": ("HushfoldError", "KeyUnavailable", "ModelError", "StoreError", "UpdateError", "WordRefused"),
+    "errors": (
+        "AudioError",
+        "HushfoldError",
+        "KeyUnavailable",
+        "MicrophoneError",
+        "ModelError",
+        "RecordingRefused",
+        "StoreError",
+        "UpdateError",
+        "VoiceError",
+        "WordRefused",
+    ),
     "keyboard": ("Keyboard",),
     "keys": ("KeyFile", "KeyProvider", "Keyring"),
     "ledger": ("Contribution", "DeviceBudget"),
@@ -89,6 +117,12 @@ _HOMES = {
     "service": ("Service",),
     "suggestions": ("Kind", "Suggestion"),
     "version": ("VERSION",),
+    "voice.commands": ("CommandTrial",),
+    "voice.microphone": ("Microphone",),
+    "voice.recordings": ("Recording", "Recordings"),
+    "voice.sound": ("SpokenSound",),
+    "voice.spoken_words": ("SpokenWord", "SpokenWords", "Taught"),
+    "voice.voice": ("Detection", "Voice", "VoiceStream"),
     "word": ("Standing",),
     "wordlists": ("Skipped",),
     "words": ("PersonalWord", "PersonalWords"),
@@ -97,10 +131,13 @@ _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names
 
 __all__ = [
     "VERSION",
+    "AudioError",
     "Clock",
+    "CommandTrial",
     "ConditionSource",
     "Conditions",
     "Contribution",
+    "Detection",
     "Device",
     "DeviceBudget",
     "DevicePolicy",
@@ -115,6 +152,8 @@ __all__ = [
     "Kind",
     "LiveSuggestions",
     "ManualClock",
+    "Microphone",
+    "MicrophoneError",
     "ModelError",
     "Outcome",
     "OutcomeKind",
@@ -124,20 +163,30 @@ __all__ = [
     "PersonalWords",
     "Proof",
     "Reason",
+    "Recording",
+    "RecordingRefused",
+    "Recordings",
     "Requirements",
     "Savings",
     "Score",
     "Service",
     "SimulatedConditions",
     "Skipped",
+    "SpokenSound",
+    "SpokenWord",
+    "SpokenWords",
     "Standing",
     "Step",
     "StoreError",
     "Suggestion",
     "SystemClock",
+    "Taught",
     "Trial",
     "UpdateError",
     "Verdict",
+    "Voice",
+    "VoiceError",
+    "VoiceStream",
     "WordRefused",
 ]
 

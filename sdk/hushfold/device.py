@@ -14,11 +14,11 @@ import threading
 from collections.abc import Callable
 from importlib.resources import files as resources
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 
-from hushfold_format import ArtifactError, NextWordFiles
+from hushfold_format import ArtifactError, ModelFiles, NextWordFiles, VoiceFiles
 from hushfold_format.manifest import MANIFEST
 from hushfold_protocol.plan import DevicePolicy as DevicePolicy  # public: what an app demands of plans
 
@@ -35,8 +35,10 @@ from .proof import Proof
 from .store import Store
 from .training import Progress, TrainingSession, TrainingTask
 from .updates import ActiveModel
+from .voice.voice import Voice
 
-MODEL = "next_word"
+MODEL, VOICE_MODEL = "next_word", "voice"
+Files = TypeVar("Files", bound=ModelFiles)
 EPSILON_LIMIT = 10.0
 """What a device spends at most on a population, for ever, unless the app says otherwise."""
 
@@ -58,7 +60,8 @@ class Device:
         dwell: seconds that it must have held before training starts.
         policy: what a plan must offer for this device to take part; by default what suits a real population.
         epsilon_limit: privacy budget for each population, at the policy's `max_delta`. It is never renewed.
-        model_folder: the files of the model that the app ships; by default those bundled with the SDK.
+        model_folder: the files of the keyboard's model that the app ships; by default those bundled with the SDK.
+        voice_folder: the same of the voice model.
         clock: where time comes from; by default the machine.
 
     Attributes:
@@ -90,9 +93,12 @@ class Device:
         policy: DevicePolicy | None = None,
         epsilon_limit: float = EPSILON_LIMIT,
         model_folder: Path | str | None = None,
+        voice_folder: Path | str | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._serving = threading.Lock()
+        self._voice: Voice | None = None
+        self._voice_folder = Path(voice_folder) if voice_folder else None
         self.folder = Path(folder)
         self.clock = clock or SystemClock()
         self.policy = policy or DevicePolicy()
@@ -121,6 +127,20 @@ class Device:
     def close(self) -> None:
         """Let go of the store. Suggestions still work; whatever needs the store raises StoreError."""
         self.store.close()
+
+    @property
+    def voice(self) -> Voice:
+        """Commands and wake words that learn their speaker; read at the first use, so that a keyboard pays nothing.
+
+        Raises:
+            ModelError: the voice model is missing or damaged.
+            StoreError: the device is closed.
+        """
+        with self._serving:
+            if self._voice is None:
+                files = _verified(VoiceFiles, self._voice_folder or bundled_model(VOICE_MODEL))
+                self._voice = Voice(files, files.weights, self.store, self.clock)
+            return self._voice
 
     def weights(self) -> Vector:
         """The active weights, `[size]`: those of the active release, or the shipped ones.
@@ -187,10 +207,10 @@ class Device:
             _log.warning("the active release cannot be used, the shipped model is served: %s", error)
 
 
-def bundled_model() -> Path:
-    """Folder of the next-word model that comes with the SDK. Raises ModelError if it is not installed."""
+def bundled_model(name: str = MODEL) -> Path:
+    """Folder of a model that comes with the SDK, by default the keyboard's. Raises ModelError without any installed."""
     try:
-        return Path(str(resources("hushfold_artifacts"))) / MODEL
+        return Path(str(resources("hushfold_artifacts"))) / name
     except ModuleNotFoundError as error:
         raise ModelError("no model is installed beside the SDK", "Install hushfold again, or name a folder") from error
 
@@ -201,8 +221,12 @@ def _sha256(weights: Vector) -> str:
 
 def _load(folder: Path) -> tuple[NextWordFiles, str]:
     """The verified model in `folder`, and the SHA-256 (hex) of its manifest, which releases refer to."""
+    model = _verified(NextWordFiles, folder)
+    return model, hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+
+
+def _verified(kind: type[Files], folder: Path) -> Files:
     try:
-        model = NextWordFiles.load(folder)
-        return model, hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+        return kind.load(folder)
     except (ArtifactError, OSError) as error:
         raise ModelError(f"the model in {folder} cannot be used: {error}") from error

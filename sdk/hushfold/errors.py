@@ -14,6 +14,7 @@ HushfoldError               message: what happened and why; advice: what to do
 +-- WordRefused             what was given is no word that could be kept
 +-- VoiceError              the voice cannot hear, or cannot use what it hears
 |   +-- AudioError          a block or a file that is no audio
+|   +-- RecordingRefused    a recording that no word can be learned from
 |   +-- MicrophoneError     there is no microphone, it may not be used, or it went away
 +-- MessagesDeleted         the user deleted what a session was learning from
 +-- UpdateError             a release could not be had; the active model stays
@@ -106,6 +107,10 @@ class VoiceError(HushfoldError):
 
 class AudioError(VoiceError):
     """A block or a file is no audio that could be used."""
+
+
+class RecordingRefused(VoiceError):
+    """No word can be learned from the recording. Nothing was learned."""
 
 
 class MicrophoneError(VoiceError):

@@ -34,7 +34,7 @@ class TrainingModel:
 
     def __init__(self, files: NextWordFiles) -> None:
         self._manifest = files.manifest
-        self._graph = _Graph(files.training, "training graph")
+        self._graph = Graph(files.training, "training graph")
         self._loaded = False
         self._lock = threading.Lock()
 
@@ -116,7 +116,7 @@ class SuggestionModel:
     def __init__(self, files: NextWordFiles, vector: Vector) -> None:
         self._manifest = files.manifest
         self._lock = threading.Lock()
-        self._graph = _patched(files, vector)
+        self._graph = served_graph(files, vector)
 
     def initial_state(self) -> State:
         """The state before any token, all zero."""
@@ -137,14 +137,18 @@ class SuggestionModel:
         return outputs["probs"][0], State(outputs["h"], outputs["c"])
 
 
-def _patched(files: ModelFiles, vector: Vector) -> _Graph:
-    """A graph that serves a copy of `vector`; it is patched now and handed to LiteRT at its first use."""
+def served_graph(files: ModelFiles, vector: Vector) -> Graph:
+    """A graph that serves a copy of `vector`; it is patched now and handed to LiteRT at its first use.
+
+    Raises:
+        ModelError: the vector is not this model's, or the template does not fit the manifest.
+    """
     _check_vector(vector, files.manifest.size)
     try:
         content = files.manifest.patched(files.inference, vector)
     except FormatError as error:
         raise ModelError(f"the inference template cannot be patched: {error}", _REINSTALL) from error
-    return _Graph(content, "inference graph")
+    return Graph(content, "inference graph")
 
 
 def _check_vector(vector: Vector, size: int) -> None:
@@ -154,7 +158,7 @@ def _check_vector(vector: Vector, size: int) -> None:
         raise ModelError("a weight vector with values that are not finite", "Go back to the released weights")
 
 
-class _Graph:
+class Graph:
     """A .tflite in memory and, from its first call on, its interpreter. Guarded by its owner's lock."""
 
     def __init__(self, content: bytes, name: str) -> None:

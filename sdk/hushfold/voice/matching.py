@@ -21,8 +21,6 @@ Frames = NDArray[np.float32]
 CEPSTRA = 12  # coefficients 1 to 12; the zeroth is the level
 _STEP = 2  # frames of 10 ms from one cepstrum to the next
 _SLOPE = 2.0  # weight of the differences beside the coefficients
-_QUIET, _LOUD, _SHARE = 0.1, 0.97, 0.35  # quantiles of the level, and where between them a word begins and ends
-_MARGIN = 2  # frames kept around a word
 _CEPSTRA_SCALE = 4.5  # a typical distance between different words, so that both views count in the same unit
 _FRAMES_WEIGHT = 0.5
 
@@ -32,14 +30,6 @@ class Utterance(NamedTuple):
 
     cepstra: Frames
     frames: Frames
-
-
-def trim(features: Features) -> slice:
-    """Where in the log-mel features of a sound its one word is, by level; all of it if the level hardly changes."""
-    level = np.convolve(np.pad(features.mean(axis=1), 2, mode="edge"), np.full(5, 0.2), "valid")
-    low, high = np.quantile(level, (_QUIET, _LOUD))
-    inside = np.flatnonzero(level >= low + _SHARE * (high - low))
-    return slice(max(0, int(inside[0]) - _MARGIN), int(inside[-1]) + 1 + _MARGIN)
 
 
 def cepstra(features: Features) -> Frames:
