@@ -1,0 +1,77 @@
+"""What can be measured: the interface. Clips are known by identity, so that what is made of one can be kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from .clips import Audio, Clip
+
+
+class Commands(Protocol):
+    """Knows the base words."""
+
+    def recognise(self, clip: Clip) -> str | None:
+        """The base word in a clip; None if it is none."""
+
+
+class Guess(NamedTuple):
+    """The taught word that is nearest to a clip.
+
+    Attributes:
+        distance: lower is nearer; comparable between clips.
+        accepted: whether the product gives the word out.
+    """
+
+    word: str
+    distance: float
+    accepted: bool
+
+
+class TaughtWords(Protocol):
+    """Words of one speaker, as they are recognised. `refused`: recordings that were not taken for teaching."""
+
+    @property
+    def refused(self) -> int: ...
+
+    def guess(self, clip: Clip) -> Guess: ...
+
+    def without(self, word: str) -> TaughtWords:
+        """The same without one of the words: nobody has taught it."""
+
+
+class Teachable(Protocol):
+    """Learns words by recordings of them."""
+
+    def teach(self, takes: Mapping[str, Sequence[Clip]]) -> TaughtWords:
+        """Words by their takes, for a speaker of whom nothing else is known."""
+
+
+class Corrected(Protocol):
+    """Knows the base words and learns how its speaker says them. Close it after use."""
+
+    def recognise(self, clip: Clip) -> str | None: ...
+
+    def correct(self, clip: Clip, word: str) -> None:
+        """Say which base word it was."""
+
+    def close(self) -> None: ...
+
+
+class Told(NamedTuple):
+    """A word that was recognised in a stream. Times are seconds since the stream began; `own`: it was taught."""
+
+    word: str
+    start: float
+    end: float
+    own: bool
+
+
+class Listening(Protocol):
+    """Listens to one stream. Close it after use."""
+
+    def feed(self, block: Audio) -> Sequence[Told]: ...
+
+    def flush(self) -> Sequence[Told]: ...
+
+    def close(self) -> None: ...
