@@ -63,7 +63,12 @@ def as_audio(block: ArrayLike) -> Audio:
                 f"the audio has values up to {peak:.6g}, and floating-point audio lies between -1 and 1",
                 "Divide what was scaled as integers are, by 32768 for 16 bits, or give it as integers",
             )
-    return np.clip(audio, -1.0, 1.0, dtype=np.float32)
+    return _clipped(audio)
+
+
+def _clipped(audio: Audio) -> Audio:
+    clipped: Audio = np.clip(audio, -1.0, 1.0, dtype=np.float32)
+    return clipped
 
 
 def needs_extra(package: str, what_for: str) -> VoiceError:
@@ -116,4 +121,4 @@ class ResampleStream:
 
     def _resampled(self, audio: Audio, last: bool = False) -> Audio:
         # A band-limited signal overshoots where the one that went in was clipped.
-        return np.clip(self._stream.resample_chunk(audio, last=last), -1.0, 1.0, dtype=np.float32)
+        return _clipped(self._stream.resample_chunk(audio, last=last))
