@@ -64,4 +64,30 @@ _VERSION_1 = (
     )""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1,)
+_VERSION_2 = (
+    """CREATE TABLE recordings (
+        id        INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given out twice
+        word      TEXT,              -- name of a taught word, or of a base command; NULL: nobody said a command
+        kind      TEXT NOT NULL,     -- voice.recordings.Kind
+        spoken_at REAL NOT NULL,     -- unix seconds; the time to live counts from here
+        frames    INTEGER NOT NULL,  -- of 10 ms
+        features  BLOB NOT NULL      -- log-mel, frames x 40 little-endian float16; last, as it fills many pages
+    )""",
+    "CREATE INDEX recordings_by_time ON recordings (kind, spoken_at, id)",
+    """CREATE TABLE recording_changes (
+        only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+        changes  INTEGER NOT NULL  -- recordings that came, went or got another name, ever, by whichever process
+    )""",
+    "INSERT INTO recording_changes VALUES (1, 0)",
+    """CREATE TRIGGER recordings_come AFTER INSERT ON recordings BEGIN
+        UPDATE recording_changes SET changes = changes + 1;
+    END""",
+    """CREATE TRIGGER recordings_change AFTER UPDATE ON recordings BEGIN
+        UPDATE recording_changes SET changes = changes + 1;
+    END""",
+    """CREATE TRIGGER recordings_go AFTER DELETE ON recordings BEGIN
+        UPDATE recording_changes SET changes = changes + 1;
+    END""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2)

@@ -28,6 +28,8 @@ KEY_BYTES = 32
 BUSY_TIMEOUT = 5.0  # seconds that a writer waits for another process
 RETENTION = 90 * 86_400.0  # seconds
 MAX_MESSAGES = 10_000
+VOICE = "voice/"
+"""Training sessions and learned entries whose name begins with it come from recordings, all others from messages."""
 
 _SQLITE_BUSY, _SQLITE_LOCKED, _SQLITE_CORRUPT, _SQLITE_NOTADB = 5, 6, 11, 26
 
@@ -127,6 +129,20 @@ class Store:
             finally:
                 self._depth -= 1
 
+    @contextmanager
+    def forgetting(self) -> Iterator[None]:
+        """A transaction after which not even the key brings back what was deleted in it: the log is emptied, too.
+
+        It is not inside another transaction, nor while another process reads: then the next such block empties it.
+        """
+        # The lock around the transaction: inside one the log cannot be emptied.
+        with self._lock:
+            with self.transaction():
+                changes = self._connection.total_changes
+                yield
+            if self._connection.total_changes != changes and not self._depth:
+                self._truncate_log()
+
     def execute(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows. For the SDK's own modules; the tables are in `schema`."""
         with self._lock, self._reported():
@@ -158,27 +174,22 @@ class Store:
     def forget_text(self, text: str) -> int:
         """Delete every message that contains `text` as whole words, whatever its case; how many there were.
 
-        Checkpoints and what is learned go too, since they may have been trained on it. Contributions that left the
-        device stay in the ledger.
+        Checkpoints and what is learned from messages go too, since they may have been trained on it. Contributions that
+        left the device stay in the ledger.
         """
         if not text.strip():
             raise ValueError("name the text to forget")
         pattern = re.compile(rf"(?<!\w){re.escape(text.strip())}(?!\w)", re.IGNORECASE)
-        # The lock around the transaction: inside one the log cannot be emptied.
-        with self._lock:
-            with self.transaction():
-                found = [message.id for message in self.messages() if pattern.search(message.text)]
-                for message_id in found:
-                    self.execute("DELETE FROM messages WHERE id = ?", (message_id,))
-                if found:
-                    for table in ("training_sessions", "learned"):
-                        self.execute(f"DELETE FROM {table}")  # noqa: S608 (a constant)
-            if found and not self._depth:
-                self._truncate_log()
-            return len(found)
+        with self.forgetting():
+            found = [message.id for message in self.messages() if pattern.search(message.text)]
+            for message_id in found:
+                self.execute("DELETE FROM messages WHERE id = ?", (message_id,))
+            if found:
+                self.forget_trained(voice=False)
+        return len(found)
 
     def wipe(self) -> None:
-        """Delete everything typed and everything learned from it, for good: not even the key brings it back.
+        """Delete everything typed, spoken and learned from it, for good: not even the key brings it back.
 
         The settings, the device's identity and the ledger stay: privacy that was spent is not given back.
         Raises StoreLocked, with all of it deleted but traces left in the log, if another process keeps reading.
@@ -187,7 +198,7 @@ class Store:
             if self._depth:
                 raise RuntimeError("a wipe cannot be part of a transaction: it must not be undone")
             with self.transaction():
-                for table in ("messages", "training_sessions", "learned", "personal_words", "savings"):
+                for table in ("messages", "recordings", "training_sessions", "learned", "personal_words", "savings"):
                     self.execute(f"DELETE FROM {table}")  # noqa: S608 (a constant)
             emptied = self._truncate_log()
         if not emptied:
@@ -214,7 +225,7 @@ class Store:
         self.execute("DELETE FROM training_sessions WHERE task = ?", (task,))
 
     def save_learned(self, name: str, value: bytes) -> None:
-        """Keep what was trained on the messages and is in use; it goes when any of them is forgotten."""
+        """Keep what was trained and is in use; it goes when anything of its kind is forgotten: see `VOICE`."""
         self.execute("REPLACE INTO learned VALUES (?, ?)", (name, value))
 
     def load_learned(self, name: str) -> bytes | None:
@@ -223,6 +234,11 @@ class Store:
 
     def clear_learned(self, name: str) -> None:
         self.execute("DELETE FROM learned WHERE name = ?", (name,))
+
+    def forget_trained(self, voice: bool) -> None:
+        """Delete what was trained on recordings, or what was trained on messages; checkpoints too."""
+        for table, name in (("training_sessions", "task"), ("learned", "name")):
+            self.execute(f"DELETE FROM {table} WHERE ({name} GLOB ?) = ?", (f"{VOICE}*", voice))  # noqa: S608 (constants)
 
     # Settings
 

@@ -8,10 +8,10 @@ import threading
 from dataclasses import replace
 
 import pytest
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlcipher3 import dbapi2
+from store_pages import decrypted, on_disk
 
 from hushfold import store as store_module
 from hushfold.errors import StoreCorrupt, StoreError, StoreLocked, StoreMismatch, WrongKey
@@ -21,7 +21,6 @@ KEY = bytes(range(32))
 SECRET = "rhabarberkompott at quarter past nine"
 NOW = 1_700_000_000.0
 DAY = 86_400.0
-PAGE, RESERVE = 4096, 80  # SQLCipher 4: bytes of a page, and of its IV (16) and HMAC (64)
 
 CHECKPOINT = Checkpoint("words", bytes(32), 1, 7, SECRET.encode() * 50)
 
@@ -35,22 +34,6 @@ def path(tmp_path):
 def store(path):
     with Store(path, KEY) as opened:
         yield opened
-
-
-def on_disk(path):
-    """Every byte of the store's folder."""
-    return b"".join(file.read_bytes() for file in sorted(path.parent.iterdir()))
-
-
-def decrypted(path):
-    """The pages of the file as whoever has the key can read them, deleted content included."""
-    content, pages = path.read_bytes(), []
-    for start in range(0, len(content), PAGE):
-        page = content[start : start + PAGE]
-        iv = page[PAGE - RESERVE : PAGE - RESERVE + 16]
-        cipher = Cipher(algorithms.AES(KEY), modes.CBC(iv)).decryptor()
-        pages.append(cipher.update(page[16 if start == 0 else 0 : PAGE - RESERVE]))
-    return b"".join(pages)
 
 
 def test_a_commit_is_on_the_disk_when_it_returns(store):
@@ -110,6 +93,28 @@ def test_what_was_trained_on_a_deleted_message_goes_with_it(store):
     assert store.load_checkpoint("words") is None
 
 
+def test_forgetting_text_leaves_what_was_trained_on_speech(store):
+    spoken, written = ("voice/commands", "voice/"), ("voice", "Voice/1", "next-word")
+    store.add_message("my secret", NOW)
+    for name in (*spoken, *written):
+        store.save_checkpoint(replace(CHECKPOINT, task=name))
+        store.save_learned(name, b"weights")
+    store.forget_text("secret")
+    assert all(store.load_checkpoint(name) and store.load_learned(name) == b"weights" for name in spoken)
+    assert not any(store.load_checkpoint(name) or store.load_learned(name) for name in written)
+
+
+def test_the_log_is_emptied_once_the_outermost_block_has_forgotten(store, path):
+    log = path.with_name("store.db-wal")
+    store.add_message("one", NOW)
+    with store.forgetting():
+        with store.forgetting():
+            store.execute("DELETE FROM messages")
+        assert log.stat().st_size > 0
+        store.save_setting("undone with it", b"no")
+    assert log.stat().st_size == 0
+
+
 def test_a_checkpoint_is_replaced_and_survives_reopening(path):
     with Store(path, KEY) as store:
         store.save_checkpoint(CHECKPOINT)
@@ -138,7 +143,7 @@ def test_no_word_is_in_the_files_without_the_key(store, path):
         assert word.encode() not in on_disk(path) or len(word) < 4
     store.close()
     assert SECRET.encode() not in on_disk(path)
-    assert SECRET.encode() in decrypted(path)  # with the key it is there, so the search can find it
+    assert SECRET.encode() in decrypted(path, KEY)  # with the key it is there, so the search can find it
 
 
 def filled(path):
@@ -159,7 +164,7 @@ def test_after_a_wipe_not_even_the_key_finds_a_word(path):
         assert store.load_setting("identity") == b"kept"
     for word in ("rhabarberkompott", "quarter past"):
         assert word.encode() not in on_disk(path)
-        assert word.encode() not in decrypted(path)
+        assert word.encode() not in decrypted(path, KEY)
 
 
 def test_a_deleted_message_is_overwritten(path):
@@ -168,8 +173,8 @@ def test_a_deleted_message_is_overwritten(path):
             store.add_message(f"message {number}", NOW + number)
         store.add_message(SECRET, NOW)
         assert store.forget_text(SECRET) == 1
-    assert b"message 42" in decrypted(path)
-    assert SECRET.encode() not in decrypted(path)
+    assert b"message 42" in decrypted(path, KEY)
+    assert SECRET.encode() not in decrypted(path, KEY)
 
 
 def test_a_wipe_that_leaves_traces_says_so(path, monkeypatch):
@@ -181,7 +186,7 @@ def test_a_wipe_that_leaves_traces_says_so(path, monkeypatch):
             store.wipe()
         other._connection.execute("COMMIT")
         store.wipe()
-    assert SECRET.encode() not in decrypted(path)
+    assert SECRET.encode() not in decrypted(path, KEY)
 
 
 def test_a_wipe_cannot_be_undone_by_a_transaction_around_it(store):
@@ -242,14 +247,15 @@ def test_a_newer_schema_is_refused(path):
 def test_an_older_schema_is_migrated_as_a_whole(path, monkeypatch):
     with Store(path, KEY) as store:
         store.add_message("kept", NOW)
+    known = store_module.MIGRATIONS
     step = ("ALTER TABLE messages ADD COLUMN language TEXT NOT NULL DEFAULT 'en'",)
-    monkeypatch.setattr(store_module, "MIGRATIONS", (*store_module.MIGRATIONS, (*step, "not SQL")))
+    monkeypatch.setattr(store_module, "MIGRATIONS", (*known, (*step, "not SQL")))
     with pytest.raises(StoreError, match="syntax error"):
         Store(path, KEY)
-    monkeypatch.setattr(store_module, "MIGRATIONS", (store_module.MIGRATIONS[0], step))
+    monkeypatch.setattr(store_module, "MIGRATIONS", (*known, step))
     with Store(path, KEY) as store:
         assert store.execute("SELECT text, language FROM messages") == [("kept", "en")]
-        assert store.execute("PRAGMA user_version") == [(2,)]
+        assert store.execute("PRAGMA user_version") == [(len(known) + 1,)]
 
 
 def test_transactions_nest_and_undo_what_they_enclose(store):
