@@ -13,7 +13,8 @@ from hushfold import store as store_module
 from hushfold.clock import ManualClock
 from hushfold.errors import RecordingRefused, StoreError, StoreLocked, VoiceError, WordRefused
 from hushfold.store import Checkpoint, Store
-from hushfold.voice.recordings import MOST_FRAMES, MOST_TAUGHT, Kind, Recordings
+from hushfold.voice.recordings import MOST_TAUGHT, Kind, Recordings
+from hushfold.voice.sound import LONGEST
 from hushfold_format.logmel import BANDS, log_mel
 
 KEY = bytes(range(32))
@@ -75,13 +76,13 @@ def test_recordings_come_back_as_they_were_said(recordings, clock):
     spoken = log_mel(voice(1.0))
     first = recordings.add(WORD, TAUGHT, spoken)
     clock.advance(5)
-    second = recordings.add(None, REJECTED, said(1, MOST_FRAMES))
+    second = recordings.add(None, REJECTED, said(1, LONGEST))
     one, two = recordings.all()
     assert (one.id, one.word, one.kind, one.spoken_at) == (first, WORD, TAUGHT, clock.now() - 5)
     assert (two.id, two.word, two.kind, two.spoken_at) == (second, None, REJECTED, clock.now())
     assert one.features.dtype == np.float32
     assert one.features == pytest.approx(spoken, abs=0.004)  # float16
-    assert two.features.shape == (MOST_FRAMES, BANDS)
+    assert two.features.shape == (LONGEST, BANDS)
 
 
 def test_kinds_and_words_are_told_apart(recordings):
@@ -97,7 +98,7 @@ def test_kinds_and_words_are_told_apart(recordings):
 
 @pytest.mark.parametrize(
     "features",
-    [said(frames=0), said(frames=MOST_FRAMES + 1), said()[:, 1:], said()[0], np.full((3, BANDS), np.nan), said() * 1e4],
+    [said(frames=0), said(frames=LONGEST + 1), said()[:, 1:], said()[0], np.full((3, BANDS), np.nan), said() * 1e4],
     ids=["empty", "too long", "bands", "one frame flat", "not a number", "too large for float16"],
 )
 def test_what_is_no_recording_is_refused_with_all_that_came_along(recordings, features):
@@ -343,7 +344,7 @@ def test_threads_share_the_recordings(recordings):
 
 
 def test_nothing_that_was_said_can_be_read_without_the_key(store, recordings, path):
-    features = [said(number, MOST_FRAMES) for number in range(10)]
+    features = [said(number, LONGEST) for number in range(10)]
     for each in features:
         recordings.add(WORD, CONFIRMED, each)
 
@@ -374,7 +375,7 @@ def switch_off(recordings, store):
     ids=["switched off", "word", "one by one", "wipe"],
 )
 def test_not_even_the_key_brings_it_back(store, recordings, path, forget):
-    features = [said(number, MOST_FRAMES) for number in range(4)]
+    features = [said(number, LONGEST) for number in range(4)]
     recordings.add_all(WORD, TAUGHT, features[:3])
     recordings.add(WORD, CONFIRMED, features[3])
     store.save_learned("voice/commands", features[0].tobytes())
@@ -418,7 +419,7 @@ def test_a_full_disk_keeps_what_was_there(store, clock):
     ((pages,),) = store.execute("PRAGMA page_count")
     store.execute(f"PRAGMA max_page_count = {pages + 6}")
     with pytest.raises(StoreError, match="full"):  # the first would fit
-        recordings.add_words({WORD: [said(2, MOST_FRAMES), said(3, MOST_FRAMES)]})
+        recordings.add_words({WORD: [said(2, LONGEST), said(3, LONGEST)]})
     assert [each.id for each in recordings.all()] == ids
 
 

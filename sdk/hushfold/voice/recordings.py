@@ -20,11 +20,11 @@ from hushfold_format.logmel import BANDS, Features
 from ..clock import Clock
 from ..errors import RecordingRefused, VoiceError, WordRefused
 from ..store import Store
+from .sound import LONGEST
 
 TTL = 90 * 86_400.0  # seconds
 QUOTA = 400  # examples, of 16 KB at most
 MOST_TAUGHT = 5  # recordings of a word
-MOST_FRAMES = 196  # two seconds
 
 _LEARNING = "voice_learning"
 _ON, _OFF = b"1", b"0"
@@ -46,7 +46,7 @@ class Recording:
     id: int  # never given out twice
     word: str | None  # None: nobody said a command
     kind: Kind
-    features: Features  # [n, BANDS] with n from 1 to MOST_FRAMES
+    features: Features  # [n, BANDS] with n from 1 to LONGEST
     spoken_at: float  # unix seconds
 
 
@@ -100,7 +100,7 @@ class Recordings:
         Args:
             word: name of a word of the user's or of a base command; None for what was rejected, and only for that.
             kind: what the user made of it.
-            features: log-mel, `[n, BANDS]` with n from 1 to `MOST_FRAMES`.
+            features: log-mel, `[n, BANDS]` with n from 1 to `LONGEST`.
 
         Raises:
             VoiceError: learning is switched off.
@@ -230,10 +230,10 @@ class Recordings:
 
 
 def _to_blob(features: Features) -> bytes:
-    if features.ndim != 2 or features.shape[1] != BANDS or not 1 <= len(features) <= MOST_FRAMES:
+    if features.ndim != 2 or features.shape[1] != BANDS or not 1 <= len(features) <= LONGEST:
         raise RecordingRefused(
             f"features of {list(features.shape)} are no recording",
-            f"Give [n, {BANDS}] with n from 1 to {MOST_FRAMES}: two seconds at most",
+            f"Give [n, {BANDS}] with n from 1 to {LONGEST}: two seconds at most",
         )
     with np.errstate(over="ignore"):
         halves = features.astype("<f2")
