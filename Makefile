@@ -54,10 +54,10 @@ evaluate-federated: setup  ## rehearse a federated task on the people who are no
 	@HUSHFOLD_DATA=$(DATA) $(BIN)/hushfold-evaluate $(EVALUATE_OPTIONS) --weights $(FEDERATED)/rehearsal --output $(FEDERATED)
 
 # Debian packages that some tests and evaluations use; without them these are skipped, and say so.
-SYSTEM_PACKAGES = presage libpresage1v5 onboard pulseaudio libasound2-plugins libportaudio2
+SYSTEM_PACKAGES = presage libpresage1v5 onboard espeak-ng flite pulseaudio libasound2-plugins libportaudio2
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
-system-deps:  ## install the Debian packages that are measured beside Hushfold, and a virtual microphone for tests
+system-deps:  ## install the Debian packages that are measured beside Hushfold, make up speech, and are a microphone for tests
 	@command -v apt-get >/dev/null || { echo "There is no apt-get here; what is needed, by Debian's names: $(SYSTEM_PACKAGES)"; exit 1; }
 	$(SUDO) apt-get update --quiet
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends $(SYSTEM_PACKAGES)

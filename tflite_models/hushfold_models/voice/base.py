@@ -11,17 +11,17 @@ import numpy as np
 
 from hushfold_format.logmel import log_mel
 
+from ..corpus import CorpusError
 from ..curve import draw
 from ..pretraining import Point
 from . import clips, synthesis
-from .config import CONFIGS, LABELS, UNKNOWN
+from .config import COMMANDS, CONFIGS, LABELS, UNKNOWN
 from .pictures import draw_confusion
 from .pretraining import Example, Schedule, pretrain
 from .quality import Figures, measure
 
 WEIGHTS, FIGURES, CURVE, CONFUSION = "weights.f32", "figures.json", "loss.png", "confusion.png"
-_WORDS = 3_000  # that made-up speakers say
-_VOICES = 4  # of each word
+_WORDS = "words.json"
 
 
 def train(data: Path, words: Sequence[str], work: Path, schedule: Schedule, report: Callable[[Point], None]) -> Figures:
@@ -35,19 +35,24 @@ def train(data: Path, words: Sequence[str], work: Path, schedule: Schedule, repo
         report: told now and then how far it is.
 
     Raises:
-        CorpusError: a set is missing in the folder `data`, or a synthesiser is not installed.
+        CorpusError: a set is missing in the folder `data`, a synthesiser is not installed, or `work` holds a run with
+            other words.
     """
     recorded = clips.read(clips.COMMANDS.file, data)
     noises = clips.read(clips.NOISE.file, data)
-    chosen = synthesis.choose(words, _WORDS, schedule.seed)
-    spelt = synthesis.pronounce(sorted({*chosen, *LABELS[:UNKNOWN]}))
-    numbers = {phoneme: number for number, phoneme in enumerate(sorted({p for each in spelt.values() for p in each}))}
+    chosen = synthesis.choose(words, synthesis.WORDS, schedule.seed)
+    spelt = synthesis.pronounce(sorted({*chosen, *COMMANDS, *synthesis.UNTAUGHT}))
+    chosen = synthesis.unmistakable(chosen, spelt)
+    work.mkdir(parents=True, exist_ok=True)
+    _require_same(work / _WORDS, chosen)
+    heard_phonemes = sorted({phoneme for word in (*chosen, *COMMANDS) for phoneme in spelt[word]})
+    numbers = {phoneme: number for number, phoneme in enumerate(heard_phonemes)}
 
     def phonemes(word: str) -> tuple[int, ...]:
         return tuple(numbers[phoneme] for phoneme in spelt[word])
 
-    said = synthesis.say([word for word in chosen for _ in range(_VOICES)], work / "said", schedule.seed)
-    synthetic = [Example(u.pcm, UNKNOWN, phonemes(u.word)) for u in said if u and spelt[u.word]]
+    said = synthesis.say([word for word in chosen for _ in range(synthesis.VOICES)], work / "said", schedule.seed)
+    synthetic = [Example(u.pcm, UNKNOWN, phonemes(u.word)) for u in said if u]
     learned = [Example(c.pcm, LABELS.index(c.label), phonemes(c.label)) for c in recorded if not clips.held_out(c)]
     unseen = [clip for clip in recorded if clips.held_out(clip)]
     heard = [noise.pcm for noise in noises if not clips.held_out(noise)]
@@ -63,3 +68,11 @@ def train(data: Path, words: Sequence[str], work: Path, schedule: Schedule, repo
     (work / CONFUSION).write_bytes(draw_confusion(figures))
     (work / FIGURES).write_text(json.dumps(asdict(figures), indent=1))
     return figures
+
+
+def _require_same(path: Path, words: Sequence[str]) -> None:
+    """A run can go on only with the words that it began with: the layer of their phonemes is in its checkpoints."""
+    content = json.dumps(words)
+    if path.exists() and path.read_text() != content:
+        raise CorpusError(f"{path.parent} holds a run with other words: remove it, or name another folder")
+    path.write_text(content)

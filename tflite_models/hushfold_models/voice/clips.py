@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hushfold_format.logmel import SAMPLE_RATE
 
-from ..corpus import CorpusError
+from ..corpus import DATA_VARIABLE, CorpusError
 
 _HELD_OUT = 6  # one speaker in so many is never trained on
 
@@ -53,12 +53,17 @@ def read(name: str, data: Path) -> list[Clip]:
     Raises:
         CorpusError: a file of the set is missing or not what it should be.
     """
-    table, archive = data / "speech" / f"{name}.csv", data / "speech" / f"{name}.tar"
+    speech = data / "speech"
+    table, archive = speech / f"{name}.csv", speech / f"{name}.tar"
     try:
         with table.open(newline="", encoding="utf-8") as lines, tarfile.open(archive) as tar:
             return [Clip(_decoded(tar, row["file"]), row["label"], row["speaker"]) for row in csv.DictReader(lines)]
-    except (OSError, tarfile.TarError, KeyError, soundfile.SoundFileError) as error:
-        raise CorpusError(f"{archive}: cannot be read ({error}); name the folder that has speech/{name}.tar") from error
+    except FileNotFoundError as error:
+        raise CorpusError(
+            f"{error.filename} is missing: set ${DATA_VARIABLE} to the folder that holds speech/"
+        ) from error
+    except (OSError, csv.Error, tarfile.TarError, KeyError, ValueError) as error:
+        raise CorpusError(f"the set {name!r} in {speech} is damaged ({error}): fetch it again") from error
 
 
 def held_out(clip: Clip) -> bool:
@@ -70,8 +75,11 @@ def held_out(clip: Clip) -> bool:
 def _decoded(tar: tarfile.TarFile, file: str) -> NDArray[np.float32]:
     content = tar.extractfile(file)
     if content is None:
-        raise KeyError(file)
-    pcm, rate = soundfile.read(io.BytesIO(content.read()), dtype="float32", always_2d=True)
+        raise ValueError(f"{file} is no file")
+    try:
+        pcm, rate = soundfile.read(io.BytesIO(content.read()), dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"{file}: {error.error_string}") from error
     if rate != SAMPLE_RATE:
-        raise KeyError(f"{file} at {rate} Hz")
+        raise ValueError(f"{file} has {rate} samples a second, not {SAMPLE_RATE}")
     return np.ascontiguousarray(pcm[:, 0])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import random
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from hushfold_format.logmel import SAMPLE_RATE
 from ..corpus import CorpusError
 from .config import COMMANDS
 
+WORDS, VOICES = 3_000, 4  # how many words are said for the training of a base, and how often each
 _DIGITS = "zero one two three four five six seven eight nine"
 _PERSONAL = "speech speaker signal process print open close project"
 UNTAUGHT = frozenset(f"{_DIGITS} {_PERSONAL}".split())
@@ -33,7 +34,7 @@ _ACCENTS = ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-029", "en-gb-x
 _LANGUAGES = ("de", "es", "fr", "it", "cmn", "hi", "pl", "tr", "nl", "pt-br", "sv", "id", "vi")  # read the words oddly
 _NUMBERED = "m1 m2 m3 m4 m5 m6 m7 m8 f1 f2 f3 f4 f5 klatt klatt2 klatt3"
 _NAMED = (
-    "Adam Alex Andrea Andy Annie Antonio belinda benjamin boris caleb david ed grandma grandpa Jacky John Lee linda "
+    "adam Alex Andrea Andy Annie antonio belinda benjamin boris caleb david ed grandma grandpa Jacky john Lee linda "
     "Mario max Michael Mike norbert pablo paul quincy rob robert steph travis victor"
 )
 _VARIANTS = f"{_NUMBERED} {_NAMED}".split()
@@ -61,11 +62,21 @@ def choose(words: Sequence[str], count: int, seed: int) -> list[str]:
     return frequent + random.Random(seed).sample(rest, min(count - len(frequent), len(rest)))
 
 
+def unmistakable(words: Sequence[str], phonemes: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Those of the words that sound like no command and like no word of `UNTAUGHT`: not "won", not "too".
+
+    Args:
+        words: from `choose`.
+        phonemes: how they, the commands and the words of `UNTAUGHT` are pronounced.
+    """
+    reserved = {phonemes[word] for word in (*COMMANDS, *UNTAUGHT)}
+    return [word for word in words if phonemes[word] and phonemes[word] not in reserved]
+
+
 def pronounce(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """The phonemes of each word in American English, in IPA without stress. Raises CorpusError without espeak-ng."""
-    listed = (
-        _run(["espeak-ng", "-q", "--ipa", "--sep= ", "-v", "en-us"], "\n".join(words)).decode().strip("\n").split("\n")
-    )
+    text = _run(["espeak-ng", "-q", "--ipa", "--sep= ", "-v", "en-us"], "\n".join(words)).decode()
+    listed = text.strip("\n").split("\n")
     if len(listed) != len(words):
         raise CorpusError(f"espeak-ng pronounced {len(listed)} of {len(words)} words: use version 1.51 or later")
     phonemes = ([phoneme.translate(_STRESS) for phoneme in line.split()] for line in listed)
@@ -73,7 +84,7 @@ def pronounce(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 def say(words: Sequence[str], folder: Path, seed: int) -> Iterator[Utterance | None]:
-    """Have each word said by a voice drawn for it; None for what came out empty or too long.
+    """Have each word, of letters alone, said by a voice drawn for it; None for what came out empty or too long.
 
     What was said before is taken from `folder`.
 
@@ -83,7 +94,7 @@ def say(words: Sequence[str], folder: Path, seed: int) -> Iterator[Utterance | N
     folder.mkdir(parents=True, exist_ok=True)
 
     def utter(number: int) -> Utterance | None:
-        file = folder / f"{number:05}.wav"
+        file = folder / f"{seed}-{number:05}-{words[number]}.wav"  # what another run said is not taken for this one's
         if not file.exists():
             _speak(words[number], file, random.Random(f"{seed}/{number}"))
         pcm = _trimmed(file.read_bytes())
