@@ -61,7 +61,7 @@ class VirtualMicrophone:
             "ALSA_CONFIG_PATH": str(folder / "asound.conf"),
         }
         self._modules = ["-L", f"module-native-protocol-unix socket={socket} auth-anonymous=1"]
-        self._processes = []
+        self._processes, self._players = [], []
 
     def __enter__(self):
         self._folder.mkdir(mode=0o700, exist_ok=True)
@@ -103,11 +103,19 @@ class VirtualMicrophone:
         return len(self._pactl("list", "short", "source-outputs").splitlines()) - 1
 
     def play(self, audio, rate=16_000):
-        """Begin to play float32 samples[n] into the microphone; several are mixed."""
+        """Begin to play float32 samples[n] into the microphone; several are mixed. Until it is `hush`ed."""
         sound = self._folder / f"sound-{len(self._processes)}"
         sound.write_bytes(np.asarray(audio, "<f4").tobytes())
         form = ["--raw", "--format=float32le", f"--rate={rate}", "--channels=1"]
-        self._begin("pacat", "--playback", *form, "--device=speaker", str(sound))
+        self._players.append(self._begin("pacat", "--playback", *form, "--device=speaker", str(sound)))
+
+    def hush(self):
+        """Nothing is played any more."""
+        while self._players:
+            player = self._players.pop()
+            player.kill()
+            player.wait(30)
+        eventually(lambda: not self._pactl("list", "short", "sink-inputs"))
 
     def _begin(self, *command):
         process = subprocess.Popen(

@@ -14,18 +14,26 @@ import numpy as np
 import pytest
 import virtual_microphone
 from eventually import eventually
+from synthetic_speech import noise, voice
 
 from hushfold.errors import MicrophoneError, VoiceError
 from hushfold.voice import microphone, portaudio
+from hushfold.voice.activity import VoiceActivity
 from hushfold.voice.microphone import Microphone, microphones
 
 RATE = 16_000
 
 
 @pytest.fixture(scope="module")
-def shared():
-    """One microphone for all tests that leave it as it was."""
+def running():
     yield from started()
+
+
+@pytest.fixture
+def shared(running):
+    """One microphone for all tests that leave it as it was; it is quiet when a test begins."""
+    yield running
+    running.hush()
 
 
 @pytest.fixture
@@ -38,13 +46,13 @@ def started():
     virtual_microphone.require()
     with (
         tempfile.TemporaryDirectory(prefix="hushfold-") as folder,  # the path of a socket must be short
-        virtual_microphone.VirtualMicrophone(Path(folder)) as running,
+        virtual_microphone.VirtualMicrophone(Path(folder)) as device,
         pytest.MonkeyPatch.context() as patch,
     ):
-        for name, value in running.environment.items():
+        for name, value in device.environment.items():
             patch.setenv(name, value)
         portaudio.look_again(portaudio.load())
-        yield running
+        yield device
 
 
 def tone(seconds, peak=0.3, frequency=440):
@@ -169,6 +177,14 @@ def test_nothing_but_zeros_means_that_macos_refuses_it(own):
         with pytest.raises(MicrophoneError, match=r"may not use .*digital silence"):
             list(opened)
         assert not opened.is_open
+
+
+def test_a_word_that_is_said_to_it_is_found(shared):
+    activity = VoiceActivity()
+    with Microphone() as opened:
+        shared.play(np.concatenate([noise(1.0, -60), voice(0.5), noise(2.0, -60)]))
+        segment = next(segment for block in opened for segment in activity.feed(block))
+    assert (segment.offset - segment.onset) / RATE == pytest.approx(0.5, abs=0.06)
 
 
 # ---------------------------------------------------------------- going away
