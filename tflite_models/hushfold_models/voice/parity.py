@@ -57,7 +57,15 @@ def reference_steps(
 
 
 def reference_logits(config: VoiceConfig, parameters: Mapping[str, tf.Tensor], features: tf.Tensor) -> tf.Tensor:
-    """Scores of the labels, `[b, labels]`, by TensorFlow's own convolution, normalisation and rectifier."""
+    """Scores of the labels, `[b, labels]`, of windows `[b, t, bands]`."""
+    _, frames = reference_embed(config, parameters, features)
+    return tf.reduce_mean(frames, axis=1) @ parameters["head"] + parameters["head_bias"]
+
+
+def reference_embed(
+    config: VoiceConfig, parameters: Mapping[str, tf.Tensor], features: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """What `network.embed` gives, by TensorFlow's own convolution, normalisation and rectifier."""
 
     def convolve(frames: tf.Tensor, name: str, size: int, stride: int) -> tf.Tensor:
         kernel = tf.reshape(parameters[name], [size, frames.shape[2], -1])
@@ -70,9 +78,11 @@ def reference_logits(config: VoiceConfig, parameters: Mapping[str, tf.Tensor], f
 
     frames = (features + 5.0) / 5.0
     frames = tf.nn.relu(normalise(convolve(frames, "stem", STEM_KERNEL, 1), "stem"))
+    outputs = []
     for number, (_, _, stride) in enumerate(config.blocks, start=1):
         first, second, shortcut = (f"block{number}_{kind}" for kind in ("first", "second", "shortcut"))
         inner = tf.nn.relu(normalise(convolve(frames, first, config.kernel + stride - 1, stride), first))
         inner = normalise(convolve(inner, second, config.kernel, 1), second)
         frames = tf.nn.relu(inner + convolve(frames, shortcut, stride, stride))
-    return tf.reduce_mean(frames, axis=1) @ parameters["head"] + parameters["head_bias"]
+        outputs.append(frames)
+    return outputs[1], outputs[2]
