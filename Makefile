@@ -7,7 +7,7 @@ BIN := .venv/bin
 DATA ?= $(or $(HUSHFOLD_DATA),../shared/data)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format models evaluate evaluate-federated system-deps clean
+.PHONY: help setup demo test test-fast lint format models models-voice evaluate evaluate-federated system-deps clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 28
@@ -36,6 +36,10 @@ demo: setup  ## the main job, from typing to the adopted release (N=60 LOST=10 R
 models: setup  ## train the base model on public text (DATA=folder with text/*-public.jsonl.gz) and build its artifacts
 	HUSHFOLD_DATA=$(DATA) $(BIN)/hushfold-models train
 	$(BIN)/hushfold-models build
+
+models-voice: setup  ## train the voice model (DATA=folder with speech/commands.tar and speech/noise.tar) and build its artifacts
+	HUSHFOLD_DATA=$(DATA) $(BIN)/hushfold-models voice train
+	$(BIN)/hushfold-models voice build
 
 # Whom to measure: make evaluate USERS=60 CLIENTS=people.jsonl.gz
 EVALUATE_OPTIONS = $(if $(USERS),--users $(USERS)) $(if $(CLIENTS),--clients $(CLIENTS))

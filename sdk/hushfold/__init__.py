@@ -32,6 +32,7 @@ What is here is the public surface; it loads lazily, so that `import hushfold` c
     suggestions    words for the suggestion bar
     marginals      how often this user writes each word, against what the model expects
     blending       how much the user's habits should count beside the model
+    lessons        what a training session learns from
     training       a training session that stops and goes on
     personal       what is the user's own beside their words, put to the test
     savings        keys that suggestions have spared the user
@@ -40,6 +41,7 @@ What is here is the public surface; it loads lazily, so that `import hushfold` c
     proof          what learning has done for the user, in figures and in a sentence
     releases       what a release is, and which devices it is for
     updates        verified releases: from the channel to the model in use
+    released       a model as it was shipped, released since, and trained here
     voice          commands and wake words, from the microphone to what was said (a package)
     device         all of the above, put together
     service        the federated server as the SDK reaches it

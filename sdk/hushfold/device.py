@@ -14,15 +14,12 @@ import threading
 from collections.abc import Callable
 from importlib.resources import files as resources
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self
 
-import numpy as np
-
-from hushfold_format import ArtifactError, ModelFiles, NextWordFiles, VoiceFiles
-from hushfold_format.manifest import MANIFEST
+from hushfold_format import NextWordFiles, VoiceFiles
 from hushfold_protocol.plan import DevicePolicy as DevicePolicy  # public: what an app demands of plans
 
-from . import personal, proof
+from . import personal, proof, released
 from .clock import Clock, SystemClock
 from .conditions import DWELL, ConditionSource, Gate, HostConditions, Requirements
 from .errors import ModelError
@@ -30,15 +27,17 @@ from .heap import give_back
 from .keyboard import Keyboard
 from .keys import KeyProvider
 from .ledger import DeviceBudget
+from .lessons import MessageLessons
 from .model import Vector
 from .proof import Proof
+from .released import ReleasedModel
 from .store import Store
 from .training import Progress, TrainingSession, TrainingTask
-from .updates import ActiveModel
+from .voice.lessons import RecordingLessons
 from .voice.voice import Voice
 
 MODEL, VOICE_MODEL = "next_word", "voice"
-Files = TypeVar("Files", bound=ModelFiles)
+_MODELS = "models"
 EPSILON_LIMIT = 10.0
 """What a device spends at most on a population, for ever, unless the app says otherwise."""
 
@@ -98,14 +97,26 @@ class Device:
     ) -> None:
         self._serving = threading.Lock()
         self._voice: Voice | None = None
+        self._voice_model: ReleasedModel[VoiceFiles] | None = None
         self._voice_folder = Path(voice_folder) if voice_folder else None
         self.folder = Path(folder)
         self.clock = clock or SystemClock()
         self.policy = policy or DevicePolicy()
         self.gate = Gate(conditions or HostConditions(), requirements or Requirements(), self.clock, dwell=dwell)
-        self.files, self.manifest_sha256 = _load(Path(model_folder) if model_folder else bundled_model())
-        self.active_model = ActiveModel(self.folder / "models" / self.files.manifest.name, self.manifest_sha256)
+        self.files, self.manifest_sha256 = released.load(
+            NextWordFiles, Path(model_folder) if model_folder else bundled_model()
+        )
         self.store = Store(self.folder / "store.db", keys.key())
+        self._model = ReleasedModel(
+            self.files,
+            self.manifest_sha256,
+            self.folder / _MODELS,
+            self.store,
+            self.gate,
+            MessageLessons(self.files, self.store),
+            self.reload_model,
+        )
+        self.active_model = self._model.active
         try:
             self.budget = DeviceBudget(self.store, limit=epsilon_limit, delta=self.policy.max_delta)
             self.keyboard = Keyboard(self.files, self.files.weights, self.store, self.clock)
@@ -136,11 +147,47 @@ class Device:
             ModelError: the voice model is missing or damaged.
             StoreError: the device is closed.
         """
+        self._open_voice()
+        assert self._voice is not None  # noqa: S101
+        return self._voice
+
+    def model(self, name: str = MODEL) -> ReleasedModel[Any]:
+        """The keyboard's model, or with `VOICE_MODEL` the voice's, as training and federated rounds see it.
+
+        Raises:
+            ModelError: there is no such model, or it is missing or damaged.
+        """
+        if name == MODEL:
+            return self._model
+        if name != VOICE_MODEL:
+            raise ModelError(f"there is no model {name!r}", f"Name {MODEL!r} or {VOICE_MODEL!r}")
+        return self._open_voice()
+
+    def _open_voice(self) -> ReleasedModel[VoiceFiles]:
         with self._serving:
-            if self._voice is None:
-                files = _verified(VoiceFiles, self._voice_folder or bundled_model(VOICE_MODEL))
-                self._voice = Voice(files, files.weights, self.store, self.clock)
-            return self._voice
+            if self._voice_model is None:
+                files, sha256 = released.load(VoiceFiles, self._voice_folder or bundled_model(VOICE_MODEL))
+                voice = Voice(files, files.weights, self.store, self.clock)
+                model = ReleasedModel(
+                    files,
+                    sha256,
+                    self.folder / _MODELS,
+                    self.store,
+                    self.gate,
+                    RecordingLessons(files, voice.recordings),
+                    self._reload_voice,
+                )
+                try:
+                    voice.serve(model.weights())
+                except ModelError as error:
+                    _log.warning("the active release cannot be used, the shipped voice model is served: %s", error)
+                self._voice, self._voice_model = voice, model
+            return self._voice_model
+
+    def _reload_voice(self) -> None:
+        voice, model = self.voice, self._open_voice()
+        with self._serving:  # or a thread that has read the weights before a switch could serve them after it
+            voice.serve(model.weights())
 
     def weights(self) -> Vector:
         """The active weights, `[size]`: those of the active release, or the shipped ones.
@@ -148,8 +195,7 @@ class Device:
         Raises:
             ModelError: the release's weights are missing or damaged.
         """
-        content = self.active_model.weights()
-        return self.files.weights if content is None else np.frombuffer(content, "<f4").astype(np.float32, copy=False)
+        return self._model.weights()
 
     def reload_model(self) -> None:
         """Suggest from the active weights: call it after `active_model` was switched or rolled back.
@@ -161,10 +207,10 @@ class Device:
             ModelError: they are missing, damaged or not for this model; what was served before still is.
         """
         with self._serving:  # or a thread that has read the weights before a switch could serve them after it
-            released = self.weights()
-            own = personal.load(self.store, released.size)
-            proven = own is not None and own.base == _sha256(released)
-            self.keyboard.serve(self.files, released, own if proven else None)
+            weights = self.weights()
+            own = personal.load(self.store, weights.size)
+            proven = own is not None and own.base == _sha256(weights)
+            self.keyboard.serve(self.files, weights, own if proven else None)
 
     def personalize(self, progress: Callable[[Progress], None] | None = None) -> personal.Trial:
         """Train weights of the user's own, and serve them if they predict this user better: see `personal`.
@@ -175,10 +221,10 @@ class Device:
         Raises:
             NotEligible, ConditionsLost, MessagesDeleted, TrainingDiverged, ModelError: what is served stays.
         """
-        released = self.weights()
-        base = _sha256(released)
+        weights = self.weights()
+        base = _sha256(weights)
         trial = personal.Personalization(
-            self.files, (released, base), self.store, self.gate, self.keyboard.lexicon, self.clock
+            self.files, (weights, base), self.store, self.gate, self.keyboard.lexicon, self.clock
         ).run(progress)
         proof.record(self.store, trial, base, self.clock.now())
         self.reload_model()
@@ -196,7 +242,7 @@ class Device:
 
     def training_session(self, task: TrainingTask, start: Vector) -> TrainingSession:
         """A session of `task` on this device's messages, from the weights `start`; see `TrainingSession.run`."""
-        return TrainingSession(self.files, task, start, self.store, self.gate)
+        return self._model.training_session(task, start)
 
     def _serve_release(self) -> None:
         """Serve the active release and the user's own weights; a damaged release must not cost the user the keyboard,
@@ -217,16 +263,3 @@ def bundled_model(name: str = MODEL) -> Path:
 
 def _sha256(weights: Vector) -> str:
     return hashlib.sha256(weights.astype("<f4").tobytes()).hexdigest()
-
-
-def _load(folder: Path) -> tuple[NextWordFiles, str]:
-    """The verified model in `folder`, and the SHA-256 (hex) of its manifest, which releases refer to."""
-    model = _verified(NextWordFiles, folder)
-    return model, hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
-
-
-def _verified(kind: type[Files], folder: Path) -> Files:
-    try:
-        return kind.load(folder)
-    except (ArtifactError, OSError) as error:
-        raise ModelError(f"the model in {folder} cannot be used: {error}") from error

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hushfold_format import Batch, FormatError, ModelFiles, NextWordFiles
+from hushfold_format import Batch, FormatError, ModelFiles, NextWordFiles, WindowBatch
 
 from .errors import ModelError
 
@@ -32,7 +32,7 @@ class TrainingModel:
         files: the model; its manifest fixes the shapes. No weights are loaded: call `load` first.
     """
 
-    def __init__(self, files: NextWordFiles) -> None:
+    def __init__(self, files: ModelFiles) -> None:
         self._manifest = files.manifest
         self._graph = Graph(files.training, "training graph")
         self._loaded = False
@@ -52,8 +52,8 @@ class TrainingModel:
             weights: Vector = self._graph("get_weights")["weights"]
             return weights
 
-    def train_step(self, batch: Batch, learning_rate: float, part: str) -> float:
-        """One step of SGD on the named part of the weights; returns the mean loss (nats per word) before it.
+    def train_step(self, batch: Batch | WindowBatch, learning_rate: float, part: str) -> float:
+        """One step of SGD on the named part of the weights; returns the mean loss (nats per example) before it.
 
         Too high a rate makes the loss, or the weights afterwards, infinite or NaN: the caller looks.
 
@@ -75,24 +75,37 @@ class TrainingModel:
         if not self._loaded:
             raise ModelError("the training graph has no weights", "Call load(vector) first")
 
-    def _check_batch(self, batch: Batch) -> None:
-        shape = (self._manifest.batch, self._manifest.time)
-        for name, dtype in (("tokens", np.int32), ("targets", np.int32), ("mask", np.float32)):
+    def _check_batch(self, batch: Batch | WindowBatch) -> None:
+        """LiteRT reads whatever memory it is given: shapes, types and ids are made sure of before."""
+        sizes, rows, time = self._manifest.sizes, self._manifest.batch, self._manifest.time
+        shapes: dict[str, tuple[type, tuple[int, ...]]]
+        if isinstance(batch, Batch) and "vocabulary" in sizes:
+            each = (rows, time)
+            shapes = {"tokens": (np.int32, each), "targets": (np.int32, each), "mask": (np.float32, each)}
+            ids = {"tokens": (batch.tokens, sizes["vocabulary"]), "targets": (batch.targets, sizes["vocabulary"])}
+        elif isinstance(batch, WindowBatch) and "labels" in sizes:
+            features = (rows, time, sizes["bands"])
+            shapes = {"features": (np.float32, features), "labels": (np.int32, (rows,)), "mask": (np.float32, (rows,))}
+            ids = {"labels": (batch.labels, sizes["labels"])}
+        else:
+            raise ModelError(f"a {type(batch).__name__} is nothing that model {self._manifest.name!r} learns from")
+        for name, (dtype, shape) in shapes.items():
             values = getattr(batch, name)
             if values.shape != shape or values.dtype != dtype:
                 raise ModelError(
                     f"{name} of a batch are {values.dtype}{list(values.shape)}",
                     f"This model takes {np.dtype(dtype)}{list(shape)}",
                 )
-        words = self._manifest.sizes["vocabulary"]
-        for name, ids in (("tokens", batch.tokens), ("targets", batch.targets)):
-            if ids.min() < 0 or ids.max() >= words:
+        for name, (values, count) in ids.items():
+            if values.min() < 0 or values.max() >= count:
                 raise ModelError(
-                    f"{name} of a batch hold ids from {ids.min()} to {ids.max()}",
-                    f"This model's ids go from 0 to {words - 1}: encode with its own vocabulary",
+                    f"{name} of a batch hold ids from {values.min()} to {values.max()}",
+                    f"This model's ids go from 0 to {count - 1}: encode with its own vocabulary",
                 )
         if not ((batch.mask == 0) | (batch.mask == 1)).all():
             raise ModelError("the mask of a batch holds values other than 0 and 1")
+        if isinstance(batch, WindowBatch) and not np.isfinite(batch.features).all():
+            raise ModelError("the features of a batch are not finite")
 
 
 class State(NamedTuple):

@@ -49,7 +49,7 @@ from hushfold_protocol.signing import (
 )
 from hushfold_protocol.wire import Message
 
-from .device import Device
+from .device import MODEL, Device
 from .errors import (
     ConditionsLost,
     MessagesDeleted,
@@ -128,7 +128,11 @@ class Outcome:
 class Participation:
     """One device's part in one population's tasks. For one thread.
 
-    `progress` is called before each step; if it raises, the device leaves the round there.
+    Args:
+        device, service: who takes part, and where.
+        population: of devices, which learn together.
+        model: that the population learns: the keyboard's, or `"voice"`.
+        progress: called before each step; if it raises, the device leaves the round there.
     """
 
     def __init__(
@@ -137,19 +141,20 @@ class Participation:
         service: Service,
         population: str,
         *,
+        model: str = MODEL,
         progress: Callable[[Step], None] = lambda _: None,
     ) -> None:
         self._device, self._service, self._population = device, service, population
+        self._model = device.model(model)
         self._progress = progress
         self._key = device_key(device.store)
         self._id = device_id(self._key.public_key().public_bytes_raw())
-        manifest = device.files.manifest
         self._channel = ReleaseChannel(
-            device.folder / "releases",
+            device.folder / "releases" / model,
             service.root,
             service.metadata_url,
             service.targets_url,
-            Installation(manifest.name, device.manifest_sha256, VERSION, self._id),
+            Installation(self._model.files.manifest.name, self._model.manifest_sha256, VERSION, self._id),
         )
         self._joined: set[bytes] = set()  # ids of rounds; no device joins one twice
 
@@ -161,12 +166,12 @@ class Participation:
         Raises UpdateError if the channel cannot be reached or lies; the active model stays.
         """
         release = self._channel.refresh()
-        if release is None or not self._device.active_model.wants(release):
+        if release is None or not self._model.active.wants(release):
             return None
-        if release.sha256 == _sha256(self._device.weights()).hex():
+        if release.sha256 == self._model.sha256():
             return None  # what the app shipped, or went back to, under a newer number
-        self._device.active_model.activate(release, self._channel.download(release))
-        self._device.reload_model()
+        self._model.active.activate(release, self._channel.download(release))
+        self._model.reload()
         return release.version
 
     def run_once(self) -> Outcome:
@@ -181,10 +186,9 @@ class Participation:
             if waiting := self._device.gate.waiting_for():
                 reasons = ", ".join(reason.text for reason in waiting)
                 return Outcome(OutcomeKind.COME_BACK, reasons, max(self._device.gate.dwell, PAUSE))
-            if (few := len(self._device.store.messages(limit=self._device.policy.min_examples))) < (
-                needed := self._device.policy.min_examples
-            ):
-                reason = f"{few} messages to learn from, {needed} needed"
+            needed = self._device.policy.min_examples
+            if (few := len(self._model.lessons.select(None, needed))) < needed:
+                reason = f"{few} {self._model.lessons.noun} to learn from, {needed} needed"
                 return Outcome(OutcomeKind.NOT_ELIGIBLE, reason, LONG_PAUSE)
             self._progress(Step.CHECK_IN)
             invited = self._check_in(client)
@@ -245,12 +249,14 @@ class Participation:
         plan = open_invitation(invitation, self._trusted_plan_key())
         if plan.population != self._population:
             raise RemoteProtocolError(f"invited by population {plan.population!r}, not {self._population!r}")
+        if "/" in plan.task:  # names with one are the SDK's own: what is kept under them goes with something else
+            raise RemoteProtocolError(f"the plan is of task {plan.task!r}, and a name has no slash")
         self._require_time(plan)
         if plan.round_id in self._joined:
             raise RemoteRefused("this device joined the round before", "Check in again when it is over")
         curve = self._device.policy.check(plan)
         self._device.budget.require(plan.population, curve)
-        manifest = self._device.files.manifest
+        manifest = self._model.files.manifest
         part = manifest.parts.get(plan.model.part)
         if plan.model.name != manifest.name or part is None or part.size != plan.update.dimension:
             raise RemoteProtocolError(
@@ -284,7 +290,7 @@ class Participation:
         start = self._start(client, plan)
         self._progress(Step.TRAIN)
         task = TrainingTask.of(plan)
-        session = self._device.training_session(task, start)
+        session = self._model.training_session(task, start)
         update: Vector | None = None
         # Whether a device joins must not depend on what was typed on it, or a server could choose weights that diverge
         # on one word: a device without an update goes on, with noise alone.
@@ -305,20 +311,18 @@ class Participation:
             return self._aggregate(client, plan, encoded)
         finally:
             # Used once, whatever came of it: the same update under a second session's noise would cost twice.
-            self._device.store.clear_checkpoint(task.name)
+            session.clear()
 
     def _start(self, client: Client, plan: Plan) -> Vector:
         """The vector that the plan starts from: the released weights, with the round's values in the trained part."""
-        weights = self._device.weights()
-        if _sha256(weights) != plan.model.weights_sha256:
+        if self._model.sha256() != plan.model.weights_sha256.hex():
             self.update_model()
-            weights = self._device.weights()
-            if _sha256(weights) != plan.model.weights_sha256:
+            if self._model.sha256() != plan.model.weights_sha256.hex():
                 raise RemoteRefused(
                     f"the round trains version {plan.model.version}, which is not in use on this device",
                     "It takes part once it has that release",
                 )
-        part = self._device.files.manifest.parts[plan.model.part]
+        part = self._model.files.manifest.parts[plan.model.part]
         content = client.get_bytes(f"/v1/rounds/{plan.round_id.hex()}/part", 4 * part.size)
         if hashlib.sha256(content).digest() != plan.model.part_sha256:
             raise RemoteProtocolError("the round's weights are not those that the plan names")
@@ -327,7 +331,7 @@ class Participation:
         values = np.frombuffer(content, "<f4")
         if not np.isfinite(values).all():
             raise RemoteProtocolError("the round's weights are not all finite")
-        start = weights.copy()
+        start = self._model.weights().copy()
         start[part.start : part.stop] = values
         return start
 
@@ -393,7 +397,3 @@ class Participation:
             except Unreachable:
                 self._device.clock.wait(RETRY_AFTER)
         return request()
-
-
-def _sha256(weights: Vector) -> bytes:
-    return hashlib.sha256(weights.astype("<f4").tobytes()).digest()

@@ -28,6 +28,7 @@ from .blending import Evidence
 from .clock import Clock
 from .conditions import Gate
 from .errors import NotEligible
+from .lessons import MessageLessons
 from .lexicon import Lexicon
 from .memory import Blend, NgramMemory
 from .model import SuggestionModel, Vector
@@ -239,7 +240,7 @@ class Personalization:
         kept = max(candidates, key=lambda own: (own.after if own else released).rank)  # of equals the first
         with self._store.transaction():
             session.require_kept()
-            self._store.clear_checkpoint(_NAME)
+            session.clear()
             if kept:
                 self._store.save_learned(_NAME, kept.to_bytes())
             else:
@@ -280,4 +281,5 @@ class Personalization:
         steps = PASSES * sum(1 for _ in batches(ids, manifest.batch, manifest.time))
         parameters = TrainingParameters(steps, manifest.batch, manifest.time, LEARNING_RATE, MOST_TRAINED, seed=0)
         task = TrainingTask(_NAME, _VERSION, _PART, parameters)
-        return TrainingSession(self._files, task, self._released, self._store, self._gate, newest=seen[0].id)
+        lessons = MessageLessons(self._files, self._store)
+        return TrainingSession(self._files, lessons, task, self._released, self._store, self._gate, newest=seen[0].id)

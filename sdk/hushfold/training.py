@@ -1,4 +1,4 @@
-"""A training session: a fixed number of SGD steps on this device's messages, while its conditions hold.
+"""A training session: a fixed number of SGD steps on this device's examples, while its conditions hold.
 
 A session stops within one step when a condition is lost and goes on from its checkpoint later, on any start of the
 app, with the same result bit for bit as if it had never stopped: plain SGD has no state but the weights, and the
@@ -11,27 +11,28 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from hushfold_format import Batch, NextWordFiles, batches, message_ids
+from hushfold_format import Batch, ModelFiles, WindowBatch
 from hushfold_protocol.plan import Plan, TrainingParameters
 
 from .conditions import Gate
 from .errors import ConditionsLost, MessagesDeleted, ModelError, NotEligible, StoreError, TrainingDiverged
+from .lessons import Example, Lesson, Lessons
 from .model import TrainingModel, Vector
-from .store import Checkpoint, Message, Store
+from .store import Checkpoint, Store
 
 CHECKPOINT_STEPS = 25  # steps between checkpoints: what a killed process loses at most
 
 
 class Progress(NamedTuple):
-    """How far a session has come. The loss is of this device's words: show it, never send it."""
+    """How far a session has come. The loss is of this user's examples: show it, never send it."""
 
     step: int  # steps done
     steps: int  # steps in all
-    loss: float  # of the last batch before its step, nats per word
+    loss: float  # of the last batch before its step, nats per example
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +54,23 @@ class TrainingTask:
 
 
 class TrainingSession:
-    """One task on this device's messages. Used by one thread.
+    """One task on this device's examples. Used by one thread.
 
     Args:
         files: the model that is trained.
+        lessons: what it learns from.
         task: what to train.
         start: weights to start from, `[size]`. For a federated round those of its plan, never the personal ones.
-        store: the messages, and the checkpoint.
+        store: for the checkpoint.
         gate: when training may run.
-        newest: id of the newest message to learn from; by default all are learned from.
+        newest: id of the newest example to learn from; by default all are learned from.
         checkpoint_steps: steps between two checkpoints.
     """
 
     def __init__(
         self,
-        files: NextWordFiles,
+        files: ModelFiles,
+        lessons: Lessons[Any],
         task: TrainingTask,
         start: Vector,
         store: Store,
@@ -84,8 +87,9 @@ class TrainingSession:
                 f"task {task.name!r} trains batches of {parameters.batch}x{parameters.time}",
                 f"The graph of model {manifest.name!r} takes {manifest.batch}x{manifest.time}",
             )
-        self._vocabulary = files.vocabulary
+        self._lessons = lessons
         self._task = task
+        self._name = lessons.prefix + task.name
         self._part = slice(*manifest.parts[task.part])
         self._start = start
         self._store = store
@@ -93,7 +97,8 @@ class TrainingSession:
         self._newest = newest
         self._checkpoint_steps = checkpoint_steps
         self._origin = hashlib.sha256()  # of all that makes a session but its examples
-        files_sha256 = (bytes.fromhex(manifest.files[role].sha256) for role in ("training", "vocabulary"))
+        meaning = ("training", "vocabulary")  # of what is trained on: another one is another session
+        files_sha256 = (bytes.fromhex(manifest.files[role].sha256) for role in meaning if role in manifest.files)
         for field in (
             task.plan_id,
             parameters.write_fields(),
@@ -109,7 +114,7 @@ class TrainingSession:
         """Train from the start, or from the checkpoint of this very session, to the last step; the update.
 
         The update is start - end of the part, `[size of the part]`, the sign of TFF's client updates. It is as private
-        as the messages: it leaves the device clipped, noised and masked only.
+        as the examples: it leaves the device clipped, noised and masked only.
 
         The checkpoint of a finished session stays until its owner has made use of the update, and a second run
         returns that at once: `store.clear_checkpoint` ends it.
@@ -155,41 +160,45 @@ class TrainingSession:
         vector = self._save(done, examples)
         # Only now: a session that ended early would say by its time that it diverged.
         if not np.isfinite(vector).all():
-            self._store.clear_checkpoint(self._task.name)
+            self._store.clear_checkpoint(self._name)
             raise TrainingDiverged(
                 f"task {self._task.name!r} diverged: its update is discarded",
                 "The served model is as it was. Lower the learning rate of the task",
             )
         return vector
 
+    def clear(self) -> None:
+        """End the session for good: the next one of its task starts anew."""
+        self._store.clear_checkpoint(self._name)
+
     def require_kept(self) -> None:
         """Raises MessagesDeleted unless the finished update may still be used: nothing behind it was deleted since."""
-        checkpoint = self._store.load_checkpoint(self._task.name)
+        checkpoint = self._store.load_checkpoint(self._name)
         if checkpoint is None or checkpoint.identity != self._identity(self._select(checkpoint.newest_message)):
             raise self._deleted()
 
-    def _batches(self, examples: _Examples, done: int) -> Iterator[Batch]:
+    def _batches(self, examples: _Examples, done: int) -> Iterator[Batch | WindowBatch]:
         """The batches of the steps after `done`: pass after pass over all examples, each in an order of its own."""
         parameters = self._task.parameters
         for step in range(done, parameters.steps):
             number, position = divmod(step, examples.batches)
             if position == 0 or step == done:
                 seed = number << 32 | parameters.seed
-                in_order = list(batches(examples.messages, parameters.batch, parameters.time, seed=seed))
+                in_order = examples.lesson.in_order(seed)
             yield in_order[position]
 
     def _choose(self) -> _Examples:
-        """The newest messages, as many as the plan takes. What an earlier session of the task left goes."""
-        self._store.clear_checkpoint(self._task.name)
+        """The newest examples, as many as the plan takes. What an earlier session of the task left goes."""
+        self._store.clear_checkpoint(self._name)
         chosen = self._select(self._newest)
-        return self._examples(chosen, newest=max((message.id for message in chosen), default=0))
+        return self._examples(chosen, newest=max((example.id for example in chosen), default=0))
 
     def _resume(self) -> tuple[_Examples, int, Vector] | None:
         """Examples, steps done and weights of this session's checkpoint, if there is one and it still holds."""
-        checkpoint = self._store.load_checkpoint(self._task.name)
+        checkpoint = self._store.load_checkpoint(self._name)
         if checkpoint is None:
             return None
-        # Messages typed since are left out, or a session on a busy phone would start anew each time.
+        # Examples that came since are left out, or a session on a busy phone would start anew each time.
         chosen = self._select(checkpoint.newest_message)
         if checkpoint.identity != self._identity(chosen):
             return None
@@ -208,44 +217,39 @@ class TrainingSession:
         trained = vector[self._part].astype("<f4").tobytes()
         with self._store.transaction():
             if self._identity(self._select(examples.newest)) == examples.identity:
-                self._store.save_checkpoint(
-                    Checkpoint(self._task.name, examples.identity, examples.newest, done, trained)
-                )
+                self._store.save_checkpoint(Checkpoint(self._name, examples.identity, examples.newest, done, trained))
                 return vector
         raise self._deleted()
 
     def _deleted(self) -> MessagesDeleted:
         return MessagesDeleted(
-            f"messages that task {self._task.name!r} learned from were deleted, so its work was discarded",
+            f"some of what task {self._task.name!r} learned from was deleted, so its work was discarded",
             "Run the session again: it learns from what is left",
         )
 
-    def _examples(self, chosen: list[Message], newest: int) -> _Examples:
-        """The messages as the graph takes them; NotEligible if it could learn no word from them."""
-        parameters = self._task.parameters
-        messages = [message_ids(message.text, self._vocabulary) for message in chosen]
-        count = sum(1 for _ in batches(messages, parameters.batch, parameters.time))
-        if not count:
-            raise NotEligible(f"task {self._task.name!r} finds no word to learn in {len(chosen)} messages")
-        return _Examples(messages, count, newest, self._identity(chosen))
+    def _examples(self, chosen: Sequence[Example], newest: int) -> _Examples:
+        """The examples as the graph takes them; NotEligible if it could learn nothing from them."""
+        lesson = self._lessons.prepare(chosen)
+        if not (count := lesson.batches):
+            raise NotEligible(f"task {self._task.name!r} finds nothing to learn in {len(chosen)} examples")
+        return _Examples(lesson, count, newest, self._identity(chosen))
 
-    def _select(self, newest: int | None = None) -> list[Message]:
-        """The messages that the plan takes, newest first; with `newest`, of those with this id or a lower one."""
-        known = [message for message in self._store.messages() if newest is None or message.id <= newest]
-        return known[: self._task.parameters.max_examples]
+    def _select(self, newest: int | None = None) -> Sequence[Example]:
+        """The examples that the plan takes, newest first; with `newest`, of those with this id or a lower one."""
+        return self._lessons.select(newest, self._task.parameters.max_examples)
 
-    def _identity(self, chosen: Sequence[Message]) -> bytes:
+    def _identity(self, chosen: Sequence[Example]) -> bytes:
         """What makes a session this one: its plan, its graph, where it starts and its examples; 32 bytes."""
         digest = self._origin.copy()
-        for message in chosen:
-            digest.update(message.id.to_bytes(8, "big"))  # ids are never given out twice
+        for example in chosen:
+            digest.update(example.id.to_bytes(8, "big"))  # ids are never given out twice
         return digest.digest()
 
 
 class _Examples(NamedTuple):
     """What a session learns from."""
 
-    messages: list[list[int]]  # token ids, newest message first
-    batches: int  # in one pass over them
-    newest: int  # message id; later messages are not of this session
+    lesson: Lesson
+    batches: int  # in one pass over it
+    newest: int  # id; later examples are not of this session
     identity: bytes  # of the session

@@ -10,6 +10,7 @@ Needs numpy alone, so that device, server and build tools read the same bytes th
     manifest    model.json
     files       the verified files of a model
     logmel      from sound to the features that a voice model takes
+    windows     labelled seconds of sound as the rows that a training graph takes
 """
 
 from .batching import Batch, batches, message_ids
@@ -19,6 +20,7 @@ from .manifest import FileEntry, ModelManifest, Parameter, Part
 from .patching import Patch, Transform, patch
 from .tokens import Context, Token, context_ids, tokenize
 from .vocabulary import BEGIN, FIRST_WORD, PAD, SPECIALS, UNKNOWN, Vocabulary
+from .windows import WindowBatch, window_batches
 
 __all__ = [
     "BEGIN",
@@ -41,9 +43,11 @@ __all__ = [
     "Transform",
     "Vocabulary",
     "VoiceFiles",
+    "WindowBatch",
     "batches",
     "context_ids",
     "message_ids",
     "patch",
     "tokenize",
+    "window_batches",
 ]

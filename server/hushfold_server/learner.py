@@ -34,6 +34,7 @@ from sqlalchemy.exc import OperationalError
 
 from hushfold_format import ModelManifest
 from hushfold_models.config import NextWordConfig
+from hushfold_models.voice.config import VoiceConfig
 from hushfold_protocol.plan import ModelReference
 from hushfold_protocol.signing import sign_plan
 
@@ -313,13 +314,11 @@ class _Task:
     rounds_done: int
 
 
-def _config(manifest: ModelManifest) -> NextWordConfig:
+def _config(manifest: ModelManifest) -> NextWordConfig | VoiceConfig:
     try:
-        return NextWordConfig.of(manifest)
+        return VoiceConfig.of(manifest) if manifest.labels else NextWordConfig.of(manifest)
     except ValueError as error:
-        raise ConfigurationError(
-            f"no next-word model has the sizes of {manifest.name!r}: {error}", "Install it again"
-        ) from error
+        raise ConfigurationError(f"no model has the sizes of {manifest.name!r}: {error}", "Install it again") from error
 
 
 def _status(connection: Connection, task: _Task) -> TaskStatus | None:

@@ -78,7 +78,7 @@ class TaskTable(TomlTable):
 
     name: Name
     population: Name  # devices check in for one population
-    model: Literal["next_word"]
+    model: Literal["next_word", "voice"]
     part: Literal["whole", "adapter"]  # the slice of the model's vector that is trained
 
 

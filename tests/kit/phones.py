@@ -29,7 +29,9 @@ class Phone:
     gone: list[str] = field(default_factory=list)
 
     @classmethod
-    def make(cls, folder, service, messages, population="keyboard-en", on_step=lambda phone, step: None):
+    def make(
+        cls, folder, service, messages=(), population="keyboard-en", model="next_word", on_step=lambda phone, step: None
+    ):
         folder.mkdir(parents=True)
         device = Device(
             folder,
@@ -51,7 +53,7 @@ class Phone:
                 phone.gone.append(step)
                 raise Gone
 
-        phone.participation = Participation(device, service, population, progress=progress)
+        phone.participation = Participation(device, service, population, model=model, progress=progress)
         return phone
 
     def live(self, stop):

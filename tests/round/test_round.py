@@ -29,8 +29,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 TASK = """
 [task]
 name = "{name}"
-population = "keyboard-en"
-model = "next_word"
+population = "{population}"
+model = "{model}"
 part = "adapter"
 [training]
 steps = 4
@@ -83,7 +83,7 @@ def service_of(server, port=None):
 
 def launch(server, **values):
     file = server.home.parent / "task.toml"
-    file.write_text(TASK.format(**values))
+    file.write_text(TASK.format(**{"population": "keyboard-en", "model": "next_word", **values}))
     server.command("task", "create", str(file))
 
 

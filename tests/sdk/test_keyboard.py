@@ -7,6 +7,7 @@ import pytest
 from hushfold.conditions import Gate, Requirements, SimulatedConditions
 from hushfold.errors import ModelError
 from hushfold.keyboard import Keyboard
+from hushfold.lessons import MessageLessons
 from hushfold.store import Checkpoint, Store
 from hushfold.suggestions import Kind
 from hushfold.training import TrainingSession, TrainingTask
@@ -157,7 +158,7 @@ def test_messages_may_be_typed_and_deleted_while_a_session_trains(keyboard, file
     parameters = TrainingParameters(30, shape.batch, shape.time, 0.1, 100, 0)
     gate = Gate(SimulatedConditions(), Requirements(), clock, dwell=0)
     task = TrainingTask("words", b"plan", "adapter", parameters)
-    session = TrainingSession(files, task, files.weights, store, gate, checkpoint_steps=1)
+    session = TrainingSession(files, MessageLessons(files, store), task, files.weights, store, gate, checkpoint_steps=1)
     trained, typed, suggested = threading.Event(), threading.Event(), []
 
     def type_on():

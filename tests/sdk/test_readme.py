@@ -24,7 +24,7 @@ def test_the_examples_run_one_after_the_other(tmp_path, monkeypatch, capsys):
     for example in EXAMPLES:
         exec(compile(example, str(README), "exec"), names)
     printed = capsys.readouterr().out
-    assert len(EXAMPLES) == 9
+    assert len(EXAMPLES) == 10
     assert "tomorrow correction" in printed
     assert re.search(r"^\[.*'that'.*\]$", printed, re.MULTILINE)
     assert re.search(r"^40 messages are needed to prove anything; 0 so far; 2 taps saved since", printed, re.MULTILINE)
@@ -33,6 +33,7 @@ def test_the_examples_run_one_after_the_other(tmp_path, monkeypatch, capsys):
     assert "2 taken over, 0 known, 0 blocked or forgotten here" in printed
     assert "line 3, jane@example.com: an e-mail address is not kept as a word" in printed
     assert "0 new" in printed
+    assert re.search(r"^0.0 False\n\[\]$", printed, re.MULTILINE)  # a silent stream, and no words taught
     assert "0 messages to learn from, 40 needed" in printed
     assert "['see you at the allotment on sunday']" in printed
     assert re.search(r"^waiting for (conditions to settle|external power)$", printed, re.MULTILINE)

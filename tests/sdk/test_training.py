@@ -13,6 +13,7 @@ from hushfold.conditions import Conditions, Gate, Reason, Requirements, Simulate
 from hushfold.device import bundled_model
 from hushfold.errors import ConditionsLost, MessagesDeleted, ModelError, NotEligible, TrainingDiverged
 from hushfold.keyboard import Keyboard
+from hushfold.lessons import MessageLessons
 from hushfold.model import TrainingModel
 from hushfold.store import Store
 from hushfold.training import Progress, TrainingSession, TrainingTask
@@ -48,7 +49,9 @@ class Phone:
 
     def session(self, task, start=None, **options):
         start = self.files.weights if start is None else start
-        return TrainingSession(self.files, task, start, self.store, self.gate, **options)
+        return TrainingSession(
+            self.files, MessageLessons(self.files, self.store), task, start, self.store, self.gate, **options
+        )
 
 
 @pytest.fixture
@@ -305,7 +308,7 @@ def test_messages_without_a_word_to_learn_are_not_trained_on(files, tmp_path, ta
     phone = Phone(files, tmp_path / "new.db")
     for _ in range(12):
         phone.store.add_message("qzxqzx <number>", phone.clock.now())
-    with pytest.raises(NotEligible, match="no word"):
+    with pytest.raises(NotEligible, match="nothing to learn in 12"):
         phone.session(task).run()
     phone.store.close()
 

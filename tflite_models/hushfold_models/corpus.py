@@ -37,7 +37,7 @@ PHRASEBOOK = Source(
     "Phrasebook: text messages that were made up for this project",
     "synthetic",
     "that of this project",
-    times=4,
+    times=6,
     texted=True,
 )
 SOURCES = (

@@ -13,6 +13,7 @@ It needs the packages of the extra `voice`, each only where it is used. The modu
     matching      how alike two spoken words are
     recognition   what was said: a command, or a word that was taught
     recordings    what is kept of the user's voice, encrypted
+    lessons       what the voice model learns from
     spoken_words  words that the user teaches
     commands      the user's own way of saying commands, put to the test
     voice         all of the above, as an app embeds it

@@ -21,7 +21,7 @@ from .matching import Utterance, cepstra, distances
 from .model import STRIDE, VoiceModel
 from .sound import LONGEST, SpokenSound
 
-NO_COMMAND = ("unknown", "silence")
+UNKNOWN, SILENCE = NO_COMMAND = ("unknown", "silence")
 """Labels of the base that are no command."""
 
 THRESHOLD = 0.75

@@ -168,9 +168,10 @@ class Recordings:
         """The recordings of some kinds, in the order in which they came."""
         return self._select(f"kind IN ({', '.join('?' * len(kinds))})", *(kind.value for kind in kinds))
 
-    def of(self, word: str) -> list[Recording]:
-        """The recordings of a word, of every kind, in the order in which they came."""
-        return self._select("word = ?", word)
+    def of(self, word: str, kinds: Collection[Kind] = tuple(Kind)) -> list[Recording]:
+        """The recordings of a word, of some kinds, in the order in which they came."""
+        chosen = ", ".join("?" * len(kinds))
+        return self._select(f"word = ? AND kind IN ({chosen})", word, *(kind.value for kind in kinds))
 
     def words(self) -> list[str]:
         """Names of the words that were taught, in alphabetical order."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import threading
 import zipfile
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,11 +22,12 @@ from ..errors import AudioError, RecordingRefused, WordRefused
 from .audio import as_audio
 from .matching import Utterance
 from .recognition import THRESHOLD, KnownWord, Recogniser, away
-from .recordings import MOST_TAUGHT, Kind, Recordings
+from .recordings import MOST_TAUGHT, Kind, Recording, Recordings
 from .sound import SHORTEST, SpokenSound
 
 LONGEST_NAME = 64  # characters
 MOST_WORDS = 100
+MOST_CONFIRMED = 3  # recordings of a word, beside those that it was taught with
 _FORMAT = "hushfold-spoken-words/1"
 _LARGEST = 64 * 2**20  # bytes of an imported file, unpacked
 
@@ -95,7 +97,8 @@ class SpokenWords:
 
     def all(self) -> list[SpokenWord]:
         """The words that were taught, by name."""
-        return sorted(SpokenWord(word.name, len(word.recordings)) for word in self.known())
+        counts = Counter(recording.word or "" for recording in self._recordings.all((Kind.TAUGHT,)))
+        return [SpokenWord(name, count) for name, count in sorted(counts.items())]
 
     def rename(self, old: str, new: str) -> None:
         """Give a word another name. Raises WordRefused if there is no such word, or the new name is taken or none."""
@@ -136,12 +139,23 @@ class SpokenWords:
         with self._lock:
             if self._known_of != (changes := self._recordings.changes):
                 by_name: dict[str, list[Utterance]] = {}
-                for recording in self._recordings.all((Kind.TAUGHT,)):
+                for recording in self._of_words():
                     sound = SpokenSound(recording.features)
                     by_name.setdefault(recording.word or "", []).append(self._recogniser.utterance(sound))
                 self._known = tuple(KnownWord.of(name, of) for name, of in by_name.items())
                 self._known_of = changes
             return self._known
+
+    def _of_words(self) -> Iterator[Recording]:
+        """What words are known by: their recordings, and the newest of what the user has confirmed."""
+        taught = self._recordings.all((Kind.TAUGHT,))
+        yield from taught
+        names = {recording.word for recording in taught}
+        counts: Counter[str | None] = Counter()
+        for recording in reversed(self._recordings.all((Kind.CONFIRMED, Kind.CORRECTED))):
+            counts[recording.word] += 1
+            if recording.word in names and counts[recording.word] <= MOST_CONFIRMED:
+                yield recording
 
     def _checked(self, name: str) -> str:
         name = name.strip()
@@ -173,7 +187,8 @@ class SpokenWords:
         word = known.pop(name)
         others = tuple(known.values())
         unlike = []
-        for number, recording in enumerate(word.recordings):
+        taught = len(self._recordings.of(name, (Kind.TAUGHT,)))
+        for number, recording in enumerate(word.recordings[:taught]):
             rest = [each for each in word.recordings if each is not recording]
             if len(rest) > 1 and away(recording, [KnownWord.of(name, rest)])[name] > THRESHOLD:
                 unlike.append(number)
@@ -184,7 +199,7 @@ class SpokenWords:
             for other, distance in away(recording, others).items()
             if distance <= THRESHOLD
         }
-        return Taught(SpokenWord(name, len(word.recordings)), tuple(unlike), tuple(sorted(near)))
+        return Taught(SpokenWord(name, taught), tuple(unlike), tuple(sorted(near)))
 
 
 def _parsed(content: bytes) -> dict[str, list[Features]]:

@@ -22,6 +22,7 @@ from ..model import Vector
 from ..store import Store
 from .audio import RATE, Audio, ResampleStream, as_audio
 from .commands import CommandTrial, OwnCommands
+from .lessons import EXAMPLES
 from .level import LevelMeter
 from .recognition import Heard, Recogniser
 from .recordings import Kind, Recording, Recordings
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from .activity import Segment
 
 REFRACTORY = 0.5  # seconds after a detection in which the same word is not detected again
-_EXAMPLES = (Kind.CONFIRMED, Kind.CORRECTED, Kind.REJECTED)
 _EACH = 5  # recordings of a command that count, the newest
 _NEVER = 40  # rejected ones
 
@@ -78,6 +78,7 @@ class Voice:
     def __init__(self, files: VoiceFiles, vector: Vector, store: Store, clock: Clock) -> None:
         self.sensitivity = 0.0
         self.recordings = Recordings(store, clock)
+        self._store = store
         self._files = files
         self._lock = threading.Lock()
         self._recogniser = Recogniser(files, vector)
@@ -134,9 +135,8 @@ class Voice:
         yield from stream.flush()
 
     def confirm(self, detection: Detection) -> CommandTrial | None:
-        """The detection was right: the user's way of saying it is kept. See `correct`."""
-        kind = Kind.TAUGHT if detection.word in self.recordings.words() else Kind.CONFIRMED
-        return self._keep(detection.word, kind, detection.sound)
+        """The detection was right: the user's way of saying it is kept. Raises WordRefused as `correct` does."""
+        return self._keep(detection.word, Kind.CONFIRMED, detection.sound)
 
     def correct(self, detection: Detection, word: str | None) -> CommandTrial | None:
         """It was another word; or none at all, a false wake, and should not be taken for one again.
@@ -147,13 +147,7 @@ class Voice:
         Raises:
             WordRefused: no command and no word that was taught has this name.
         """
-        if word is None:
-            return self._keep(None, Kind.REJECTED, detection.sound)
-        if word in self.recordings.words():
-            return self._keep(word, Kind.TAUGHT, detection.sound)
-        if word not in self.commands:
-            raise WordRefused(f"{word!r} is no command and was not taught", "Teach it first")
-        return self._keep(word, Kind.CORRECTED, detection.sound)
+        return self._keep(word, Kind.REJECTED if word is None else Kind.CORRECTED, detection.sound)
 
     def proof(self) -> CommandTrial:
         """What the user's recordings of commands are worth, recording by recording; see `commands`."""
@@ -169,10 +163,14 @@ class Voice:
         self.recordings.learning_enabled = enabled
 
     def _keep(self, word: str | None, kind: Kind, sound: SpokenSound) -> CommandTrial | None:
-        if not self.learning_enabled:
-            return None
-        self.recordings.add(word, kind, sound.features)
-        return None if kind is Kind.TAUGHT else self.proof()
+        with self._store.transaction():  # or a word that is deleted meanwhile would come back
+            if not self.learning_enabled:
+                return None
+            known = word is None or word in self.commands
+            if not known and word not in self.recordings.words():
+                raise WordRefused(f"{word!r} is no command and was not taught", "Teach it first")
+            self.recordings.add(word, kind, sound.features)
+        return self.proof() if known else None
 
     def _detected(self, sound: SpokenSound, start: float, end: float) -> Detection | None:
         own = self._own_commands()
@@ -185,7 +183,8 @@ class Voice:
         with self._lock:
             changes = self.recordings.changes
             if self._own is None or self._own_of != changes:
-                kept = _newest(self.recordings.all(_EXAMPLES))
+                known = {None, *self.commands}
+                kept = _newest([each for each in self.recordings.all(EXAMPLES) if each.word in known])
                 self._own, self._own_of = OwnCommands(self._recogniser, kept, self.words.known()), changes
             return self._own
 

@@ -4,7 +4,7 @@ TensorFlow Federated defines the learning; this package alone imports it, and th
 this package (it takes over ten seconds). Values in, values out: it knows no database, no files and no HTTP. Bottom up:
 
     aggregator           the update encoding of the devices, as a TFF aggregator
-    model                a next-word model and one of its parts, as TFF's functional model
+    model                a model and one of its parts, as TFF's functional model
     in_process           running TFF's graphs in this very process
     federated_averaging  the first two compiled into graphs and slots, with the promise that the slots keep
     task                 one task's learning: state -> what devices need -> sum -> next state

@@ -24,14 +24,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow_federated as tff
 
-from hushfold_models.config import NextWordConfig
 from hushfold_protocol.encoding import EncodingParameters
 
 from ..errors import Corrupt, ServerError, StateError
 from .aggregator import COUNT_MODULUS, Rounding, build_aggregator
 from .federated_averaging import ServerOptimizer, assert_only_secure_slots, build_process, compile_process
 from .in_process import Array, InProcess, Tree
-from .model import functional_model
+from .model import ModelConfig, functional_model
 
 FORMAT = "hushfold-learning-state/1"
 
@@ -106,7 +105,7 @@ class Learning:
 
     def __init__(
         self,
-        config: NextWordConfig,
+        config: ModelConfig,
         base: npt.NDArray[np.float32],
         part: str,
         *,
