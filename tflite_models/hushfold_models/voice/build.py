@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hushfold_format import FileEntry, ModelManifest, VoiceFiles
+from hushfold_format import ArtifactError, FileEntry, ModelManifest, VoiceFiles
 
 from .card import voice_card
 from .config import LABELS, SMALL, VoiceConfig, initial_vector, layout
@@ -43,8 +43,13 @@ def build(
         version: of the model.
         figures: for the card; None for an untrained model.
         pictures: PNGs for the card, of the roles `curve` and `confusion`.
+
+    Raises:
+        ArtifactError: the vector is that of another configuration.
     """
     parameters, parts = layout(config)
+    if vector.shape != (parts["whole"].size,):
+        raise ArtifactError(f"{vector.size} weights instead of {parts['whole'].size}: train the model again")
     inference, patches = inference_template(config)
     pictures = pictures or {}
     content = {

@@ -19,6 +19,7 @@ LARGEST = 150_000  # bytes of the inference file
 
 _WINDOWS = 40
 _FARTHEST = 0.05  # that the probability of a label may be from the float model's
+_ASTRAY = 0.05  # that a frame's direction may be from the float model's on average, as a distance between unit vectors
 _TOLERANCE = 1e-5  # of a weight, over the steps of `parity`; float32 sums differ in order
 
 
@@ -29,6 +30,7 @@ def check_all(files: VoiceFiles) -> Iterator[str]:
     yield partitions(files, PARTITIONS, INFERENCE_PARTITIONS)
     yield small(files)
     yield quantised_agrees(files)
+    yield frames_agree(files)
     yield parity(files)
 
 
@@ -53,6 +55,22 @@ def quantised_agrees(files: VoiceFiles) -> str:
     if farthest > _FARTHEST:
         raise GateError(f"the int8 model's probabilities are up to {farthest:.3f} from the float model's")
     return f"int8 against float: probabilities differ by {farthest:.3f} at most"
+
+
+def frames_agree(files: VoiceFiles) -> str:
+    """The patched int8 model gives the frames that words are compared by, as the float model has them."""
+    from .parity import reference_frames
+
+    longest = files.manifest.sizes["longest"]
+    windows = _windows(files, _WINDOWS, frames=longest)
+    served = Interpreter(model_content=files.manifest.patched(files.inference, files.weights))
+    embed = served.get_signature_runner("embed")
+    exact = reference_frames(files.manifest, files.weights, windows)
+    quantised = np.concatenate([embed(features=window[None])["frames"] for window in windows])
+    apart = float(np.linalg.norm(_directions(exact) - _directions(quantised), axis=-1).mean())
+    if apart > _ASTRAY:
+        raise GateError(f"the int8 model's frames are {apart:.3f} from the float model's on average")
+    return f"int8 against float: directions of frames differ by {apart:.3f} on average"
 
 
 def parity(files: VoiceFiles, steps: int = 3) -> str:
@@ -91,12 +109,18 @@ def parity(files: VoiceFiles, steps: int = 3) -> str:
     return f"parity with TensorFlow: weights that moved by up to {moved:.2g} differ by {worst:.1e} at most"
 
 
-def _windows(files: VoiceFiles, count: int, seed: int = 0) -> NDArray[np.float32]:
+def _directions(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Frames `[..., width]` at a length of one."""
+    directions: NDArray[np.float32] = frames / np.maximum(np.linalg.norm(frames, axis=-1, keepdims=True), 1e-6)
+    return directions
+
+
+def _windows(files: VoiceFiles, count: int, *, frames: int | None = None, seed: int = 0) -> NDArray[np.float32]:
     """Features of made-up sounds, `[count, frames, bands]`: neighbours are alike, levels are not."""
     sizes = files.manifest.sizes
+    frames, bands = frames or sizes["frames"], sizes["bands"]
     chance = np.random.default_rng(seed)
-    noise = chance.standard_normal((count, sizes["frames"] + 8, sizes["bands"] + 4))
-    frames, bands = sizes["frames"], sizes["bands"]
+    noise = chance.standard_normal((count, frames + 8, bands + 4))
     smooth = sum(noise[:, row : row + frames, column : column + bands] for row, column in np.ndindex(9, 5)) / 45
     sounds: NDArray[np.float32] = (smooth * 12 + chance.uniform(-9, -2, (count, 1, 1))).astype(np.float32)
     return sounds

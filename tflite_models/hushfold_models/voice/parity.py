@@ -1,4 +1,4 @@
-"""Reference training steps with TensorFlow's own convolutions and gradients: the oracle of the training graph."""
+"""What TensorFlow's own convolutions and gradients give: the oracle of the graphs."""
 
 from __future__ import annotations
 
@@ -54,6 +54,13 @@ def reference_steps(
             vector[parameter.offset : parameter.offset + parameter.size] -= rate * value.numpy().ravel()
         losses.append(float(loss))
     return vector, losses
+
+
+def reference_frames(manifest: ModelManifest, vector: Vector, features: Vector) -> Vector:
+    """The frames that words are compared by, `[b, t / 4, width2]`, of features `[b, t, bands]`."""
+    parameters = {name: tf.constant(value) for name, value in manifest.split(vector).items()}
+    frames, _ = reference_embed(VoiceConfig.of(manifest), parameters, tf.constant(features))
+    return np.asarray(frames)
 
 
 def reference_logits(config: VoiceConfig, parameters: Mapping[str, tf.Tensor], features: tf.Tensor) -> tf.Tensor:
