@@ -74,7 +74,7 @@ def measure(
             starts = range(0, len(sound) - SAMPLE_RATE + 1, _HOP)
             each = probabilities([sound[at : at + SAMPLE_RATE] for at in starts])[:, : len(COMMANDS)].max(axis=1)
             # An alarm is a run of windows: neighbours overlap.
-            alarms += int(each[0] >= _SURE) + sum(before < _SURE <= after for before, after in pairwise(each))
+            alarms += int(each[0] >= _SURE) + sum(bool(before < _SURE <= after) for before, after in pairwise(each))
             samples += len(sound)
     hours = samples / SAMPLE_RATE / 3600
     return Figures(
