@@ -7,7 +7,7 @@ BIN := .venv/bin
 DATA ?= $(or $(HUSHFOLD_DATA),../shared/data)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format models models-voice evaluate evaluate-federated system-deps clean
+.PHONY: help setup demo test test-fast lint format models models-voice evaluate evaluate-federated evaluate-voice system-deps clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 28
@@ -56,6 +56,13 @@ evaluate-federated: setup  ## rehearse a federated task on the people who are no
 	@HUSHFOLD_DATA=$(DATA) $(BIN)/hushfold-evaluate $(EVALUATE_OPTIONS) --others $(FEDERATED)/others.jsonl
 	@$(BIN)/hushfold-demo rehearse $(TASK) --texts $(FEDERATED)/others.jsonl --home $(FEDERATED)/rehearsal
 	@HUSHFOLD_DATA=$(DATA) $(BIN)/hushfold-evaluate $(EVALUATE_OPTIONS) --weights $(FEDERATED)/rehearsal --output $(FEDERATED)
+
+# Whom to measure, and for how long to listen: make evaluate-voice SPEAKERS=0 MINUTES=60 SEED=1
+EVALUATE_VOICE_OPTIONS = $(if $(SPEAKERS),--speakers $(SPEAKERS)) $(if $(MINUTES),--minutes $(MINUTES)) \
+	$(if $(SEED),--seed $(SEED))
+
+evaluate-voice: setup  ## base words, taught words, false alarms and costs of the voice (SPEAKERS=8, 0 for all; MINUTES=60)
+	@HUSHFOLD_DATA=$(DATA) $(BIN)/hushfold-evaluate-voice $(EVALUATE_VOICE_OPTIONS)
 
 # Debian packages that some tests and evaluations use; without them these are skipped, and say so.
 SYSTEM_PACKAGES = presage libpresage1v5 onboard espeak-ng flite pulseaudio libasound2-plugins libportaudio2

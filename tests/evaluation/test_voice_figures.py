@@ -115,7 +115,7 @@ def test_foreign_clips_and_other_speakers_are_tried_too():
 def trial(speaker, own, foreign):
     """Own clips as (right, distance); accepted are distances up to 0.5."""
     guesses = tuple(Guess("open", distance, distance <= 0.5) for distance in foreign)
-    return personal.Trial(
+    return personal.PersonalTrial(
         speaker,
         3,
         tuple((hit, Guess("open", distance, distance <= 0.5)) for hit, distance in own),
@@ -151,7 +151,6 @@ class ToneCorrected(ToneCommands):
 
     def __init__(self):
         self.given = []
-        self.closed = False
 
     def recognise(self, recording):
         for known, word in self.given:
@@ -161,9 +160,6 @@ class ToneCorrected(ToneCommands):
 
     def correct(self, recording, word):
         self.given.append((recording, word))
-
-    def close(self):
-        self.closed = True
 
 
 def test_digits_before_and_after_the_own_takes_of_them():

@@ -3,7 +3,7 @@
 import ast
 import os
 import re
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def test_cepstra_are_those_of_the_reference(reference):
         np.testing.assert_allclose(peers.mfcc(pcm), its["feats"](pcm), rtol=1e-6, atol=1e-6)
 
 
-def test_accuracy_is_that_of_the_reference(reference, tmp_path):
+def test_accuracy_is_that_of_the_reference(reference, tmp_path, monkeypatch, capsys):
     """Words that are hard to tell: the same share of them is right, for each number of takes."""
     chance = np.random.default_rng(5)
     clips = []
@@ -54,15 +54,11 @@ def test_accuracy_is_that_of_the_reference(reference, tmp_path):
                 noisy = pcm + 0.02 * chance.standard_normal(len(pcm))
                 clips.append(Clip(noisy.astype(np.float32), word, speaker))
     write_set(tmp_path, "words", clips)
-    done = subprocess.run(
-        [sys.executable, str(reference), str(tmp_path / "speech" / "words.tar")],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    monkeypatch.setattr(sys, "argv", [str(reference), str(tmp_path / "speech" / "words.tar")])
+    runpy.run_path(str(reference))
     expected = {
         int(takes): (float(mean), float(least))
-        for takes, mean, least in re.findall(r"(\d+) takes: accuracy ([\d.]+) min ([\d.]+)", done.stdout)
+        for takes, mean, least in re.findall(r"(\d+) takes: accuracy ([\d.]+) min ([\d.]+)", capsys.readouterr().out)
     }
     assert set(expected) == set(personal.TAKES)
     features = peers.Mfcc()

@@ -1,6 +1,6 @@
 """Streams that are composed, what is told in them, and what that is worth."""
 
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_running_speech_has_its_words_where_it_says():
         assert word.end - word.start == pytest.approx(0.4, abs=0.011)
         heard = pcm[round(word.start * RATE) : round(word.end * RATE)]
         assert pitch(heard) == pytest.approx(frequency(word.word), rel=0.01)
-    gaps = [after.start - before.end for before, after in zip(words, words[1:], strict=False)]
+    gaps = [after.start - before.end for before, after in pairwise(words)]
     low, high = composing.SHORT_GAP
     assert low <= min(gaps)
     assert max(gaps) <= high + 0.06  # what is kept around a word
@@ -40,7 +40,7 @@ def test_running_speech_has_its_words_where_it_says():
 
 
 def test_commands_stand_alone():
-    pcm, words = joined(composing.commands(COMMAND_CLIPS, OTHER_CLIPS, NOISES, 2, seed=1))
+    words = joined(composing.commands(COMMAND_CLIPS, OTHER_CLIPS, NOISES, 2, seed=1))[1]
     at = [index for index, word in enumerate(words) if word.word in COMMANDS]
     assert len(at) > 10
     assert any(word.word in OTHERS for word in words)

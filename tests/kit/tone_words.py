@@ -1,4 +1,4 @@
-"""A language of tones: each word is a frequency. Recordings of it, files of them, and what recognises it without fail."""
+"""A language of tones: each word is a frequency. Recordings of it, files of them, and what always recognises it."""
 
 import csv
 import io
@@ -86,7 +86,6 @@ class ToneListening:
         self._heard, self._place, self._last = [], 0, None
         self._start = 0
         self.blocks = []
-        self.closed = False
 
     def feed(self, block):
         self.blocks.append(len(block))
@@ -108,9 +107,6 @@ class ToneListening:
         told = [] if word is None else [Told(word, self._start / RATE, self._last / RATE, own=False)]
         self._heard, self._last = [], None
         return told
-
-    def close(self):
-        self.closed = True
 
 
 def write_set(folder, name, clips):

@@ -1,8 +1,8 @@
 """False alarms: how often a base word is told in streams in which none is said.
 
 The streams are composed (`composing`), for as long as is asked: running speech, of words that are no base words, by
-speakers of other sets; and noise, of sounds that the base was not trained on. The sounds come again and again, each time
-with other neighbours and at another level, so the hours say how this speech and this noise are taken, and no more.
+speakers of other sets; and noise, of sounds that the base was not trained on. They come again and again, each time with
+other neighbours and at another level, so the hours say how this speech and this noise are taken, and no more.
 """
 
 from __future__ import annotations

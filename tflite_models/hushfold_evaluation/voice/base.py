@@ -11,7 +11,6 @@ that has learned from the speakers the base has learned from.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -78,11 +77,6 @@ def sample(clips: Sequence[Clip], most: int, seed: int) -> list[Clip]:
         return list(clips)
     drawn = np.random.default_rng(seed).choice(len(clips), most, replace=False)
     return [clips[at] for at in np.sort(drawn)]
-
-
-def clips_of(base: Base) -> Counter[str]:
-    """How many clips of each word there were."""
-    return Counter(dict(zip(COMMANDS, base.confusions.sum(axis=1).tolist(), strict=True)))
 
 
 def _shares(truths: dict[str, list[bool]]) -> dict[str, Share]:

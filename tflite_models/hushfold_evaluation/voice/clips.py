@@ -44,30 +44,38 @@ class Clip:
     speaker: str
 
 
-def read(name: str, data: Path, wanted: Callable[[Mapping[str, str]], bool] = lambda _: True) -> list[Clip]:
+Row = Mapping[str, str]
+"""Of a table: `file`, `label` and `speaker` of a clip."""
+
+
+def table(name: str, data: Path) -> list[Row]:
+    """The table of a set under `data`. Raises UsageError if a file of the set is missing, or the table damaged."""
+    path, archive = _files(name, data)
+    try:
+        with path.open(newline="", encoding="utf-8") as lines:
+            rows = list(csv.DictReader(lines))
+        if missing := [column for column in _COLUMNS if not rows or any(row.get(column) is None for row in rows)]:
+            raise ValueError(f"there is not everywhere a {missing[0]}")
+        path = archive
+        path.open("rb").close()
+    except (OSError, ValueError, csv.Error) as error:
+        raise _unreadable(name, path, error) from error
+    return [*rows]
+
+
+def read(name: str, data: Path, wanted: Callable[[Row], bool] = lambda _: True) -> list[Clip]:
     """The clips of a set under `data` whose row of the table is wanted, in the table's order; digits become words.
 
     Raises:
         UsageError: a file of the set is missing or damaged; it is named.
     """
-    table, archive = (data / "speech" / f"{name}.{ending}" for ending in ("csv", "tar"))
-    path = table
+    rows = [row for row in table(name, data) if wanted(row)]
+    archive = _files(name, data)[1]
     try:
-        with table.open(newline="", encoding="utf-8") as lines:
-            rows = list(csv.DictReader(lines))
-        if missing := [column for column in _COLUMNS if any(row.get(column) is None for row in rows)]:
-            raise ValueError(f"there is not everywhere a {missing[0]}")
-        path = archive
-        rows = [row for row in rows if wanted(row)]
         with tarfile.open(archive, "r:") as tar:
             return [Clip(_decoded(tar, row["file"]), _word(row["label"]), row["speaker"]) for row in rows]
-    except (OSError, tarfile.TarError, KeyError, ValueError, csv.Error) as error:
-        reason = "there is no such file" if isinstance(error, FileNotFoundError) else str(error.args[-1])
-        raise UsageError(
-            f"the recordings in {path} cannot be read: {reason}",
-            f"Name a folder that has speech/{name}.csv and speech/{name}.tar in it, by the environment variable "
-            "HUSHFOLD_DATA or as make DATA=folder",
-        ) from error
+    except (OSError, tarfile.TarError, KeyError, ValueError) as error:
+        raise _unreadable(name, archive, error) from error
 
 
 def held_out(who: str) -> bool:
@@ -101,6 +109,19 @@ def spoken(pcm: Audio) -> tuple[int, int]:
     loudest, background = float(levels.max()), float(np.quantile(levels, _BACKGROUND))
     inside = np.flatnonzero(levels >= max(loudest - _RANGE, background + _SHARE * (loudest - background)))
     return int(inside[0]) * _FRAME, (int(inside[-1]) + 1) * _FRAME
+
+
+def _files(name: str, data: Path) -> tuple[Path, Path]:
+    return data / "speech" / f"{name}.csv", data / "speech" / f"{name}.tar"
+
+
+def _unreadable(name: str, path: Path, error: Exception) -> UsageError:
+    reason = "there is no such file" if isinstance(error, FileNotFoundError) else str(error.args[-1])
+    return UsageError(
+        f"the recordings in {path} cannot be read: {reason}",
+        f"Name a folder that has speech/{name}.csv and speech/{name}.tar in it, by the environment variable "
+        "HUSHFOLD_DATA or as make DATA=folder",
+    )
 
 
 def _word(label: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ..statistics import Estimate, resamples
 from .clips import COMMANDS
-from .figures import NOTHING, Share, overall, ratio
+from .figures import NO_ESTIMATE, Share, overall, ratio
 from .personal import FIRST_TESTED, TAKES, Takes
 from .recognisers import Corrected
 
@@ -21,7 +21,7 @@ BEFORE = 0  # takes
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class DigitTrial:
     """One speaker, after so many takes of each word: test takes that were not recognised, and other digits that were
     taken for a base word."""
 
@@ -32,7 +32,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class DigitFigures:
     """Of all speakers, after so many takes. Percentages, but for `ratio`."""
 
     takes: int
@@ -44,7 +44,7 @@ class Figures:
     by_speaker: dict[str, float]
 
 
-def measure(corrected: Corrected, speaker: str, said: Takes) -> list[Trial]:
+def measure(corrected: Corrected, speaker: str, said: Takes) -> list[DigitTrial]:
     """One speaker before, and after more and more takes."""
     own = {word: takes for word, takes in said.items() if word in COMMANDS}
     others = [clip for word, takes in said.items() if word not in COMMANDS for clip in takes[FIRST_TESTED:]]
@@ -57,11 +57,11 @@ def measure(corrected: Corrected, speaker: str, said: Takes) -> list[Trial]:
         given = count
         errors = [corrected.recognise(clip) != word for word, takes in own.items() for clip in takes[FIRST_TESTED:]]
         taken = [corrected.recognise(clip) is not None for clip in others]
-        trials.append(Trial(speaker, count, Share.of(errors), Share.of(taken)))
+        trials.append(DigitTrial(speaker, count, Share.of(errors), Share.of(taken)))
     return trials
 
 
-def figures(trials: Sequence[Trial], seed: int) -> list[Figures]:
+def figures(trials: Sequence[DigitTrial], seed: int) -> list[DigitFigures]:
     """Of all speakers, for each number of takes."""
     by_takes = {count: [trial for trial in trials if trial.takes == count] for count in (BEFORE, *TAKES)}
     before = [trial.errors for trial in by_takes[BEFORE]]
@@ -70,12 +70,12 @@ def figures(trials: Sequence[Trial], seed: int) -> list[Figures]:
     for count, some in by_takes.items():
         errors = [trial.errors for trial in some]
         found.append(
-            Figures(
+            DigitFigures(
                 takes=count,
                 speakers=len(some),
                 clips=sum(share.clips for share in errors),
                 error=overall(errors, samples),
-                ratio=ratio(errors, before, samples) if count else NOTHING,
+                ratio=ratio(errors, before, samples) if count else NO_ESTIMATE,
                 others=overall([trial.others for trial in some], samples),
                 by_speaker={trial.speaker: trial.errors.percent for trial in some},
             )

@@ -13,7 +13,7 @@ from scipy.stats import chi2  # type: ignore[import-untyped]
 from ..statistics import Estimate, bootstrap
 
 CONFIDENCE = 0.95
-NOTHING = Estimate(math.nan, math.nan, math.nan)
+NO_ESTIMATE = Estimate(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Rate:
 def overall(shares: Sequence[Share], samples: NDArray[np.int64]) -> Estimate:
     """Percent of all clips of all speakers, with the interval over speakers; `samples` is of as many of them."""
     if not shares:
-        return NOTHING
+        return NO_ESTIMATE
     rows = np.array([(share.count, share.clips) for share in shares], np.float64)
     return bootstrap(rows, samples, lambda sums: 100 * sums[..., 0] / sums[..., 1])
 
@@ -64,7 +64,7 @@ def overall(shares: Sequence[Share], samples: NDArray[np.int64]) -> Estimate:
 def ratio(shares: Sequence[Share], others: Sequence[Share], samples: NDArray[np.int64]) -> Estimate:
     """Share over the other share, of the same speakers: paired, so what is hard about a speaker cancels out."""
     if not shares:
-        return NOTHING
+        return NO_ESTIMATE
     rows = np.array([(a.count, a.clips, b.count, b.clips) for a, b in zip(shares, others, strict=True)], np.float64)
 
     def quotient(sums: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -38,7 +38,7 @@ Takes = Mapping[str, Sequence[Clip]]
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class PersonalTrial:
     """One speaker who has taught words by so many takes: guesses for clips of each kind.
 
     `own` are the test takes with whether the guess was right.
@@ -54,7 +54,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class PersonalFigures:
     """Of all speakers, with so many takes; see the module. Percentages. `threshold` is the distance for 1 %."""
 
     takes: int
@@ -78,7 +78,7 @@ class Figures:
 
 def measure(
     teachable: Teachable, speaker: str, said: Takes, foreign: Sequence[Clip], others: Sequence[Clip], takes: int
-) -> Trial:
+) -> PersonalTrial:
     """Teach all words of a speaker and try them."""
     taught = teachable.teach({word: clips[:takes] for word, clips in said.items()})
     tested = [(word, clip) for word, clips in said.items() for clip in clips[FIRST_TESTED:]]
@@ -90,7 +90,7 @@ def measure(
     for word in said:
         rest = taught.without(word)
         untaught += [rest.guess(clip) for tested_word, clip in tested if tested_word == word]
-    return Trial(
+    return PersonalTrial(
         speaker,
         takes,
         tuple(own),
@@ -101,13 +101,13 @@ def measure(
     )
 
 
-def figures(trials: Sequence[Trial], seed: int) -> Figures:
+def figures(trials: Sequence[PersonalTrial], seed: int) -> PersonalFigures:
     """Of all speakers who taught words by the same number of takes."""
     samples = resamples(len(trials), seed)
     limit = threshold_at(FALSE_ACCEPTS, np.array([guess.distance for trial in trials for guess in trial.foreign]))
     right = [Share.of([hit and guess.accepted for hit, guess in trial.own]) for trial in trials]
     strict = [Share.of([hit and guess.distance <= limit for hit, guess in trial.own]) for trial in trials]
-    return Figures(
+    return PersonalFigures(
         takes=trials[0].takes,
         speakers=len(trials),
         clips=sum(len(trial.own) for trial in trials),

@@ -48,14 +48,12 @@ class Teachable(Protocol):
 
 
 class Corrected(Protocol):
-    """Knows the base words and learns how its speaker says them. Close it after use."""
+    """Knows the base words and learns how its speaker says them."""
 
     def recognise(self, clip: Clip) -> str | None: ...
 
     def correct(self, clip: Clip, word: str) -> None:
         """Say which base word it was."""
-
-    def close(self) -> None: ...
 
 
 class Told(NamedTuple):
@@ -68,10 +66,10 @@ class Told(NamedTuple):
 
 
 class Listening(Protocol):
-    """Listens to one stream. Close it after use."""
+    """Listens to one stream."""
 
-    def feed(self, block: Audio) -> Sequence[Told]: ...
+    def feed(self, block: Audio) -> Sequence[Told]:
+        """The words that are told now that this block was heard."""
 
-    def flush(self) -> Sequence[Told]: ...
-
-    def close(self) -> None: ...
+    def flush(self) -> Sequence[Told]:
+        """The words that are told since the stream is over."""

@@ -1,0 +1,272 @@
+"""All that is measured of the voice, in parallel over processes; the long stream alone, since it is timed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import as_completed
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from ..errors import UsageError
+from ..measuring import workers
+from . import alarms, base, composing, digits, personal, streaming
+from .base import Base
+from .clips import COMMANDS, Audio, Clip, by_speaker, digest, held_out, read, table
+from .digits import DigitFigures, DigitTrial
+from .figures import Rate
+from .ours import OwnVoice, OwnWords
+from .peers import Mfcc, Pocketsphinx, pocketsphinx_missing
+from .personal import PersonalFigures, PersonalTrial
+from .recognisers import Commands, Teachable
+from .streaming import Streamed
+
+HUSHFOLD, MFCC, POCKETSPHINX = "hushfold", "mfcc-svm", "pocketsphinx"
+COMMANDS_SET, PERSONAL_SET, DIGITS_SET, NOISE_SET = "commands", "personal-words", "digits", "noise"
+SPEECH, NOISE = "running speech", "noise"
+FOREIGN = 600
+"""Clips of other words that every recogniser of base words hears, at most."""
+_OTHERS = "Give other recordings"
+_TAUGHT = 3  # takes of the words that are known in the long stream
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What to measure.
+
+    Attributes:
+        data: folder of the recordings.
+        speakers: whose personal words are measured, chosen by the seed; 0 takes all.
+        minutes: of each stream; 0 for none.
+        seed: of who is chosen, what is composed, and the intervals.
+        model: folder of the voice model's files; None for the shipped one.
+    """
+
+    data: Path
+    speakers: int
+    minutes: float
+    seed: int
+    model: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """All that was measured; `base` and `personal` by recogniser. `missing`: recognisers that are not installed."""
+
+    base: Mapping[str, Base]
+    personal: Mapping[str, Sequence[PersonalFigures]]
+    digits: Sequence[DigitFigures]
+    alarms: Mapping[str, Rate]
+    streamed: Streamed | None
+    missing: tuple[str, ...]
+
+
+def jobs_of(asked: Asked) -> list[tuple[str, ...]]:
+    """What is to be done, but for the long stream: what is measured, then of what or whom. The longest come first.
+
+    Raises:
+        UsageError: recordings are missing, or there are fewer speakers.
+    """
+    tables = {name: table(name, asked.data) for name in (COMMANDS_SET, PERSONAL_SET, DIGITS_SET, NOISE_SET)}
+    everybody = {name: list(dict.fromkeys(row["speaker"] for row in rows)) for name, rows in tables.items()}
+    speakers = _choose(everybody[PERSONAL_SET], asked)
+    recognisers = [HUSHFOLD, MFCC, *([] if pocketsphinx_missing() else [POCKETSPHINX])]
+    return [
+        *[("alarms", kind) for kind in (SPEECH, NOISE) if asked.minutes],
+        *[("personal", speaker) for speaker in speakers],
+        *[("base", name) for name in recognisers],
+        *[("digits", speaker) for speaker in everybody[DIGITS_SET]],
+    ]
+
+
+def measure(
+    asked: Asked, jobs: Sequence[tuple[str, ...]], processes: int, log: Path, advance: Callable[[], None]
+) -> Results:
+    """Do the jobs, and then the long stream.
+
+    Args:
+        log: where libraries write what they have to say.
+        advance: called when a job is done; once more after the stream.
+
+    Raises:
+        EvaluationError: a process ended before its time.
+    """
+    done: dict[tuple[str, ...], Any] = {}
+    streamed = None
+    with workers(processes, log) as pool:
+        try:
+            futures = {pool.submit(_do, job, asked): job for job in jobs}
+            for future in as_completed(futures):
+                done[futures[future]] = future.result()
+                advance()
+            if asked.minutes:
+                with workers(1, log) as alone:
+                    streamed = alone.submit(_do, ("stream",), asked).result()
+                advance()
+        except KeyboardInterrupt:
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
+    return _results(asked, done, streamed)
+
+
+def _results(asked: Asked, done: Mapping[tuple[str, ...], Any], streamed: Streamed | None) -> Results:
+    trials = [trials for (kind, *_), trials in done.items() if kind == "personal"]
+    return Results(
+        base={name: done["base", name] for name in (HUSHFOLD, MFCC, POCKETSPHINX) if ("base", name) in done},
+        personal={
+            name: [
+                personal.figures([trial for each in trials for trial in each[name] if trial.takes == takes], asked.seed)
+                for takes in personal.TAKES
+            ]
+            for name in (HUSHFOLD, MFCC)
+        },
+        digits=digits.figures(
+            [trial for (kind, *_), each in done.items() if kind == "digits" for trial in each], asked.seed
+        ),
+        alarms={kind: done["alarms", kind] for kind in (SPEECH, NOISE) if ("alarms", kind) in done},
+        streamed=streamed,
+        missing=(POCKETSPHINX,) if ("base", POCKETSPHINX) not in done else (),
+    )
+
+
+def _do(job: tuple[str, ...], asked: Asked) -> Any:
+    """Do one job, in a process of its own: what it takes is read once for all jobs there."""
+    if _stopped:
+        raise KeyboardInterrupt
+    # The process that asked hears Ctrl-C too, and then ends this one: once, so that folders are cleared away.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _stop)
+    kind, *of = job
+    return _KINDS[kind](asked, *of)
+
+
+def _base(asked: Asked, name: str) -> Base:
+    clips = _held_out_commands(asked.data)
+    foreign = base.sample(_foreign(asked.data), FOREIGN, asked.seed)
+    if name == HUSHFOLD:
+        with closing(OwnVoice(asked.model)) as own:
+            return base.measure(own, clips, foreign)
+    recogniser: Commands = Pocketsphinx() if name == POCKETSPHINX else _trained(asked.data)
+    return base.measure(recogniser, clips, foreign)
+
+
+def _trained(data: Path) -> Commands:
+    """A support-vector machine that has learned from the speakers the base has learned from."""
+    clips = read(COMMANDS_SET, data, lambda row: not held_out(row["speaker"]))
+    return Mfcc().teach({word: [clip for clip in clips if clip.word == word] for word in COMMANDS})
+
+
+def _alarms(asked: Asked, kind: str) -> Rate:
+    noises = _held_out_noises(asked.data)
+    stream = (
+        composing.running_speech(_foreign(asked.data), noises, asked.minutes, asked.seed)
+        if kind == SPEECH
+        else composing.noise(noises, asked.minutes, asked.seed)
+    )
+    with closing(OwnVoice(asked.model)) as own:
+        return alarms.count(own.listen(), stream)
+
+
+def _personal(asked: Asked, speaker: str) -> dict[str, list[PersonalTrial]]:
+    everybody = by_speaker(_set(PERSONAL_SET, asked.data))
+    said = everybody[speaker]
+    chance = random.Random(f"{asked.seed}/{speaker}")
+    rest = [
+        clip
+        for other, takes in everybody.items()
+        if other != speaker
+        for word in said
+        for clip in takes.get(word, [])[personal.FIRST_TESTED :]
+    ]
+    others = chance.sample(rest, min(personal.OTHERS, len(rest)))
+    commands = _held_out_commands(asked.data)
+    foreign = chance.sample(commands, min(personal.FOREIGN, len(commands)))
+    recognisers: dict[str, Teachable] = {HUSHFOLD: OwnWords(asked.model), MFCC: _mfcc()}
+    return {
+        name: [personal.measure(each, speaker, said, foreign, others, takes) for takes in personal.TAKES]
+        for name, each in recognisers.items()
+    }
+
+
+def _digits(asked: Asked, speaker: str) -> list[DigitTrial]:
+    with closing(OwnVoice(asked.model)) as own:
+        return digits.measure(own, speaker, by_speaker(_set(DIGITS_SET, asked.data))[speaker])
+
+
+def _stream(asked: Asked) -> Streamed:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    commands, others = _held_out_commands(asked.data), _foreign(asked.data)
+    taught = next(iter(by_speaker(_set(PERSONAL_SET, asked.data)).values()))
+    stream = composing.commands(commands, others, _held_out_noises(asked.data), asked.minutes, asked.seed)
+    with closing(OwnVoice(asked.model)) as own:
+        before = streaming.resident()
+        for word, takes in taught.items():
+            own.teach(word, takes[:_TAUGHT])
+        return streaming.measure(own.listen(), stream, before)
+
+
+_KINDS: dict[str, Callable[..., Any]] = {
+    "base": _base,
+    "alarms": _alarms,
+    "personal": _personal,
+    "digits": _digits,
+    "stream": _stream,
+}
+
+
+def _choose(speakers: Sequence[str], asked: Asked) -> list[str]:
+    if asked.speakers > len(speakers):
+        raise UsageError(
+            f"--speakers is {asked.speakers}; the recordings have {len(speakers)}",
+            f"Ask for {len(speakers)} or fewer; 0 takes all",
+        )
+    chosen = set(random.Random(asked.seed).sample(speakers, asked.speakers)) if asked.speakers else set(speakers)
+    return [speaker for speaker in speakers if speaker in chosen]
+
+
+@cache
+def _set(name: str, data: Path) -> list[Clip]:
+    return read(name, data)
+
+
+@cache
+def _held_out_commands(data: Path) -> list[Clip]:
+    clips = read(COMMANDS_SET, data, lambda row: row["label"] in COMMANDS and held_out(row["speaker"]))
+    if not clips:
+        raise UsageError(f"in {COMMANDS_SET} there is no speaker whom the base was not trained on", _OTHERS)
+    return clips
+
+
+@cache
+def _held_out_noises(data: Path) -> list[Audio]:
+    noises = [clip.pcm for clip in _set(NOISE_SET, data) if held_out(digest(clip.pcm))]
+    if not noises:
+        raise UsageError(f"in {NOISE_SET} there is no sound that the base was not trained on", _OTHERS)
+    return noises
+
+
+def _foreign(data: Path) -> list[Clip]:
+    return composing.foreign([*_set(PERSONAL_SET, data), *_set(DIGITS_SET, data)])
+
+
+@cache
+def _mfcc() -> Mfcc:
+    return Mfcc()
+
+
+_stopped = False
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    global _stopped
+    _stopped = True
+    raise KeyboardInterrupt
