@@ -14,7 +14,7 @@ from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fftpack import dct  # type: ignore[import-untyped]
+from scipy.fftpack import dct
 from sklearn.svm import SVC  # type: ignore[import-untyped]
 
 from .clips import COMMANDS, RATE, Audio, Clip
@@ -125,7 +125,8 @@ def _filters() -> NDArray[np.float64]:
     edges = np.linspace(low, high, _BANDS + 2)
     rising = (of_bin - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - of_bin) / (edges[2:] - edges[1:-1])
-    return np.maximum(0, np.minimum(rising, falling))
+    filters: NDArray[np.float64] = np.maximum(0, np.minimum(rising, falling))
+    return filters
 
 
 _FILTERS = _filters()

@@ -143,8 +143,8 @@ def _accuracy(results: Results) -> Table:
 def _false_accepts(results: Results) -> Table:
     table = _table("false accepts, %", "foreign", "others", "untaught", "at 1 %: others", "untaught")
     for name, row in _taught(results):
-        figures = (row.foreign, row.others, row.untaught) if name == HUSHFOLD else (NO_ESTIMATE,) * 3
-        figures += (row.others_at_one_percent, row.untaught_at_one_percent)
+        figures = [row.foreign, row.others, row.untaught] if name == HUSHFOLD else [NO_ESTIMATE] * 3
+        figures += [row.others_at_one_percent, row.untaught_at_one_percent]
         table.add_row(f"{_bold(name)}, {row.takes}", *map(_value, figures))
         table.add_row("", *map(_interval, figures))
     return table

@@ -14,6 +14,7 @@ words are taught before it begins, so that they are compared, too.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -68,13 +69,15 @@ def measure(listening: Listening, stream: Iterable[Piece], resident_before: int)
     seconds = blocks * BLOCK / RATE
     told += [(each, seconds) for each in listening.flush()]
     latencies, found_words, alarms = match(placed, told)
+    p50, p95 = np.percentile(latencies, (50, 95)) if latencies else (math.nan, math.nan)
     return Streamed(
-        seconds,
-        spent / seconds,
-        max(0, most - resident_before),
-        *(float(np.percentile(latencies, at)) if latencies else float("nan") for at in (50, 95)),
-        found_words,
-        Rate(alarms, seconds / 3600),
+        seconds=seconds,
+        share=spent / seconds,
+        memory=max(0, most - resident_before),
+        p50=float(p50),
+        p95=float(p95),
+        found=found_words,
+        alarms=Rate(alarms, seconds / 3600),
     )
 
 
