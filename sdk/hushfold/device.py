@@ -9,7 +9,6 @@ Everything in it works offline, from the model that is bundled with the SDK.
 from __future__ import annotations
 
 import hashlib
-import logging
 import threading
 from collections.abc import Callable
 from importlib.resources import files as resources
@@ -40,8 +39,6 @@ MODEL, VOICE_MODEL = "next_word", "voice"
 _MODELS = "models"
 EPSILON_LIMIT = 10.0
 """What a device spends at most on a population, for ever, unless the app says otherwise."""
-
-_log = logging.getLogger(__name__)
 
 
 class Device:
@@ -95,9 +92,8 @@ class Device:
         voice_folder: Path | str | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._serving = threading.Lock()
-        self._voice: Voice | None = None
-        self._voice_model: ReleasedModel[VoiceFiles] | None = None
+        self._opening = threading.Lock()
+        self._voice: tuple[Voice, ReleasedModel[VoiceFiles]] | None = None
         self._voice_folder = Path(voice_folder) if voice_folder else None
         self.folder = Path(folder)
         self.clock = clock or SystemClock()
@@ -114,14 +110,14 @@ class Device:
             self.store,
             self.gate,
             MessageLessons(self.files, self.store),
-            self.reload_model,
+            self._serve,
         )
         self.active_model = self._model.active
         try:
             self.budget = DeviceBudget(self.store, limit=epsilon_limit, delta=self.policy.max_delta)
             self.keyboard = Keyboard(self.files, self.files.weights, self.store, self.clock)
-            self._serve_release()
-            self.keyboard.after_forgetting = self._serve_release
+            self._model.reload_or_stay()
+            self.keyboard.after_forgetting = self._model.reload_or_stay
             give_back()
         except BaseException:
             self.store.close()
@@ -147,9 +143,7 @@ class Device:
             ModelError: the voice model is missing or damaged.
             StoreError: the device is closed.
         """
-        self._open_voice()
-        assert self._voice is not None  # noqa: S101
-        return self._voice
+        return self._open_voice()[0]
 
     def model(self, name: str = MODEL) -> ReleasedModel[Any]:
         """The keyboard's model, or with `VOICE_MODEL` the voice's, as training and federated rounds see it.
@@ -161,33 +155,21 @@ class Device:
             return self._model
         if name != VOICE_MODEL:
             raise ModelError(f"there is no model {name!r}", f"Name {MODEL!r} or {VOICE_MODEL!r}")
-        return self._open_voice()
+        return self._open_voice()[1]
 
-    def _open_voice(self) -> ReleasedModel[VoiceFiles]:
-        with self._serving:
-            if self._voice_model is None:
-                files, sha256 = released.load(VoiceFiles, self._voice_folder or bundled_model(VOICE_MODEL))
-                voice = Voice(files, files.weights, self.store, self.clock)
-                model = ReleasedModel(
-                    files,
-                    sha256,
-                    self.folder / _MODELS,
-                    self.store,
-                    self.gate,
-                    RecordingLessons(files, voice.recordings),
-                    self._reload_voice,
-                )
-                try:
-                    voice.serve(model.weights())
-                except ModelError as error:
-                    _log.warning("the active release cannot be used, the shipped voice model is served: %s", error)
-                self._voice, self._voice_model = voice, model
-            return self._voice_model
+    def _open_voice(self) -> tuple[Voice, ReleasedModel[VoiceFiles]]:
+        if self._voice is None:
+            with self._opening:
+                self._voice = self._voice or self._opened_voice()
+        return self._voice
 
-    def _reload_voice(self) -> None:
-        voice, model = self.voice, self._open_voice()
-        with self._serving:  # or a thread that has read the weights before a switch could serve them after it
-            voice.serve(model.weights())
+    def _opened_voice(self) -> tuple[Voice, ReleasedModel[VoiceFiles]]:
+        files, sha256 = released.load(VoiceFiles, self._voice_folder or bundled_model(VOICE_MODEL))
+        voice = Voice(files, files.weights, self.store, self.clock)
+        lessons = RecordingLessons(files, voice.recordings)
+        model = ReleasedModel(files, sha256, self.folder / _MODELS, self.store, self.gate, lessons, voice.serve)
+        model.reload_or_stay()
+        return voice, model
 
     def weights(self) -> Vector:
         """The active weights, `[size]`: those of the active release, or the shipped ones.
@@ -206,11 +188,12 @@ class Device:
         Raises:
             ModelError: they are missing, damaged or not for this model; what was served before still is.
         """
-        with self._serving:  # or a thread that has read the weights before a switch could serve them after it
-            weights = self.weights()
-            own = personal.load(self.store, weights.size)
-            proven = own is not None and own.base == _sha256(weights)
-            self.keyboard.serve(self.files, weights, own if proven else None)
+        self._model.reload()
+
+    def _serve(self, weights: Vector) -> None:
+        own = personal.load(self.store, weights.size)
+        proven = own is not None and own.base == _sha256(weights)
+        self.keyboard.serve(self.files, weights, own if proven else None)
 
     def personalize(self, progress: Callable[[Progress], None] | None = None) -> personal.Trial:
         """Train weights of the user's own, and serve them if they predict this user better: see `personal`.
@@ -243,14 +226,6 @@ class Device:
     def training_session(self, task: TrainingTask, start: Vector) -> TrainingSession:
         """A session of `task` on this device's messages, from the weights `start`; see `TrainingSession.run`."""
         return self._model.training_session(task, start)
-
-    def _serve_release(self) -> None:
-        """Serve the active release and the user's own weights; a damaged release must not cost the user the keyboard,
-        so the shipped model stays."""
-        try:
-            self.reload_model()
-        except ModelError as error:
-            _log.warning("the active release cannot be used, the shipped model is served: %s", error)
 
 
 def bundled_model(name: str = MODEL) -> Path:

@@ -6,6 +6,8 @@ The keyboard's model and the voice's are the same to training, to federated roun
 from __future__ import annotations
 
 import hashlib
+import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -25,6 +27,8 @@ from .updates import ActiveModel
 
 Files = TypeVar("Files", bound=ModelFiles)
 
+_log = logging.getLogger(__name__)
+
 
 class ReleasedModel(Generic[Files]):
     """One model. Safe to share between threads.
@@ -36,11 +40,11 @@ class ReleasedModel(Generic[Files]):
         store: for checkpoints.
         gate: when training may run.
         lessons: what it can learn from.
-        serve: called by `reload`; puts the active weights to use.
+        serve: puts weights to use; raises ModelError, with nothing changed, if they are not this model's.
 
     Attributes:
-        files, manifest_sha256, lessons, reload: as given. `reload` is to be called after `active` was switched.
-        active: which release is in use.
+        files, manifest_sha256, lessons: as given.
+        active: which release is in use; call `reload` after it was switched.
     """
 
     def __init__(
@@ -51,11 +55,12 @@ class ReleasedModel(Generic[Files]):
         store: Store,
         gate: Gate,
         lessons: Lessons[Any],
-        serve: Callable[[], None],
+        serve: Callable[[Vector], None],
     ) -> None:
-        self.files, self.manifest_sha256, self.lessons, self.reload = files, manifest_sha256, lessons, serve
+        self.files, self.manifest_sha256, self.lessons = files, manifest_sha256, lessons
         self.active = ActiveModel(folder / files.manifest.name, manifest_sha256)
-        self._store, self._gate = store, gate
+        self._store, self._gate, self._serve = store, gate, serve
+        self._serving = threading.Lock()
 
     def weights(self) -> Vector:
         """The active weights, `[size]`: those of the active release, or the shipped ones.
@@ -69,6 +74,23 @@ class ReleasedModel(Generic[Files]):
     def sha256(self) -> str:
         """Hash of the active weights (hex), little-endian float32, by which plans and releases name them."""
         return hashlib.sha256(self.weights().astype("<f4").tobytes()).hexdigest()
+
+    def reload(self) -> None:
+        """Put the active weights to use: to be called after `active` was switched or rolled back.
+
+        Raises:
+            ModelError: they are missing, damaged or not for this model; what was served before still is.
+        """
+        with self._serving:  # or a thread that has read the weights before a switch could serve them after it
+            self._serve(self.weights())
+
+    def reload_or_stay(self) -> None:
+        """`reload`, where a damaged release must not cost the user the model: what was served before stays."""
+        try:
+            self.reload()
+        except ModelError as error:
+            name = self.files.manifest.name
+            _log.warning("the active release of model %s cannot be used, the shipped model is served: %s", name, error)
 
     def training_session(self, task: TrainingTask, start: Vector) -> TrainingSession:
         """A session of `task` on what is on this device, from the weights `start`; see `TrainingSession.run`."""

@@ -14,7 +14,8 @@ It needs the packages of the extra `voice`, each only where it is used. The modu
     recognition   what was said: a command, or a word that was taught
     recordings    what is kept of the user's voice, encrypted
     lessons       what the voice model learns from
-    spoken_words  words that the user teaches
     commands      the user's own way of saying commands, put to the test
+    repertoire    all that is recognised, as the user's recordings come and go
+    spoken_words  words that the user teaches
     voice         all of the above, as an app embeds it
 """

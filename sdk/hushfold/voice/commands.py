@@ -1,19 +1,17 @@
 """The user's own way of saying the commands of the base, learned from corrections and confirmations.
 
-A gate decides whether it is used: each recording that was kept is recognised by the others of its user, with the base
-alone and with the user's recordings beside it, and only if that is right more often the recordings count. It is asked
-again whenever they change, so that what no longer helps is switched off by itself.
+A gate decides whether it is used: each recording that was kept is recognised without the user's way of saying commands,
+and with it, which is then that of all the other recordings. Only if that is right more often the recordings count. It
+is asked again whenever they change, so that what no longer helps is switched off by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .matching import Utterance
-from .recognition import Heard, KnownWord, Recogniser
-from .recordings import Recording
-from .sound import SpokenSound
+from .matching import Measure, Utterance, distances
+from .recognition import Heard, KnownWord, Recogniser, Said
 
 LEAST_RECORDINGS = 4
 """With fewer nothing is proven."""
@@ -21,12 +19,12 @@ LEAST_RECORDINGS = 4
 
 @dataclass(frozen=True, slots=True)
 class CommandTrial:
-    """How many of the user's recordings are recognised.
+    """How many of the user's recordings are recognised as what they are.
 
     Attributes:
-        recordings: how many there are.
-        before: of them, by the base alone.
-        now: by the base and the other recordings.
+        recordings: how many there are, of commands and of what was none.
+        before: of them, without the user's own way of saying commands.
+        now: with that of the other recordings.
     """
 
     recordings: int
@@ -35,7 +33,7 @@ class CommandTrial:
 
     @property
     def adopted(self) -> bool:
-        """Whether the recordings are used."""
+        """Whether the user's own way of saying commands is used."""
         return self.recordings >= LEAST_RECORDINGS and self.now > self.before
 
 
@@ -43,36 +41,51 @@ class OwnCommands:
     """The recordings of commands as they are used in recognition. Immutable.
 
     Args:
-        recogniser: what sounds are to the model that is served.
-        kept: what the user has confirmed, corrected or rejected; a recording without a word is none of them.
+        recogniser: what recognises them.
+        kept: what the user has confirmed, corrected or rejected, each with what it is; None is no command.
         taught: words that were taught, which compete.
+        measure: tells distances.
+
+    Attributes:
+        trial: what the gate has found.
+        words: the commands as the user says them; none unless that is adopted.
+        never: what was rejected. That counts at once: it is what the user has said, and nothing to be proven.
     """
 
-    def __init__(self, recogniser: Recogniser, kept: Sequence[Recording], taught: Sequence[KnownWord] = ()) -> None:
-        heard = [(each.word, sound := SpokenSound(each.features), recogniser.utterance(sound)) for each in kept]
-        utterances = [(word, utterance) for word, _, utterance in heard]
-        own = _by_name(utterances)
-        never = tuple(utterance for word, utterance in utterances if word is None)
+    def __init__(
+        self,
+        recogniser: Recogniser,
+        kept: Sequence[tuple[str | None, Said]],
+        taught: Sequence[KnownWord] = (),
+        measure: Measure = distances,
+    ) -> None:
+        words = _by_name(kept, measure)
         before = now = 0
-        for word, sound, utterance in heard:
-            rest = _by_name([(w, other) for w, other in utterances if w == word and other is not utterance])
-            others = {**{name: known for name, known in own.items() if name != word}, **rest}
-            still = [other for other in never if other is not utterance]
-            before += _name(recogniser.recognise(sound, taught)) == word
-            now += _name(recogniser.recognise(sound, [*taught, *others.values()], still)) == word
-        self.trial = CommandTrial(len(heard), before, now)
-        self.words: tuple[KnownWord, ...] = tuple(own.values()) if self.trial.adopted else ()
-        self.never: tuple[Utterance, ...] = never
+        for word, said in kept:
+            others = [each for each in kept if each[1] is not said]
+            never = _rejected(others)
+            known = [each for each in words if each.name != word]
+            known += _by_name([each for each in others if each[0] == word], measure)
+            without = recogniser.decide(said, taught, never, measure=measure)
+            before += _name(without) == word
+            now += _name(recogniser.decide(said, [*taught, *known], never, measure=measure)) == word
+        self.trial = CommandTrial(len(kept), before, now)
+        self.words: tuple[KnownWord, ...] = tuple(words) if self.trial.adopted else ()
+        self.never: tuple[Utterance, ...] = tuple(_rejected(kept))
 
 
 def _name(heard: Heard | None) -> str | None:
     return heard.word if heard else None
 
 
-def _by_name(utterances: Sequence[tuple[str | None, Utterance]]) -> dict[str, KnownWord]:
-    """The commands among what was said, by name."""
+def _by_name(kept: Iterable[tuple[str | None, Said]], measure: Measure) -> list[KnownWord]:
+    """The commands among what was said."""
     said: dict[str, list[Utterance]] = {}
-    for word, utterance in utterances:
+    for word, each in kept:
         if word is not None:
-            said.setdefault(word, []).append(utterance)
-    return {name: KnownWord.of(name, recordings) for name, recordings in said.items()}
+            said.setdefault(word, []).append(each.utterance)
+    return [KnownWord.of(name, recordings, measure) for name, recordings in said.items()]
+
+
+def _rejected(kept: Iterable[tuple[str | None, Said]]) -> list[Utterance]:
+    return [each.utterance for word, each in kept if word is None]

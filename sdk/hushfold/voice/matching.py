@@ -7,8 +7,9 @@ word alike each time, so a few recordings of theirs, compared with both views, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +24,11 @@ _STEP = 2  # frames of 10 ms from one cepstrum to the next
 _SLOPE = 2.0  # weight of the differences beside the coefficients
 _CEPSTRA_SCALE = 4.5  # a typical distance between different words, so that both views count in the same unit
 _FRAMES_WEIGHT = 0.5
+_TOGETHER = 32  # words that are aligned at once: what they need fits into a processor's cache
 
 
-class Utterance(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Utterance:
     """A spoken word as it is compared: `cepstra[t, 25]` every 20 ms, `frames[t', width]` every 40 ms, of length one."""
 
     cepstra: Frames
@@ -48,34 +51,68 @@ def distances(spoken: Utterance, others: Sequence[Utterance]) -> NDArray[np.floa
     return of_cepstra / np.float32(_CEPSTRA_SCALE) + np.float32(_FRAMES_WEIGHT) * of_frames
 
 
+Measure = Callable[[Utterance, Sequence[Utterance]], NDArray[np.float32]]
+"""`distances`, or what gives the same."""
+
+
+class KnownDistances:
+    """`distances` that remembers: of two utterances it is computed once, as long as both are in use.
+
+    For one thread at a time.
+    """
+
+    def __init__(self) -> None:
+        self._from: WeakKeyDictionary[Utterance, WeakKeyDictionary[Utterance, float]] = WeakKeyDictionary()
+
+    def __call__(self, spoken: Utterance, others: Sequence[Utterance]) -> NDArray[np.float32]:
+        row = self._from.setdefault(spoken, WeakKeyDictionary())
+        if missing := [other for other in others if other not in row]:
+            for other, distance in zip(missing, distances(spoken, missing).tolist(), strict=True):
+                row[other] = self._from.setdefault(other, WeakKeyDictionary())[spoken] = distance
+        return np.array([row[other] for other in others], np.float32)
+
+
 def warp(spoken: Frames, others: Sequence[Frames]) -> NDArray[np.float32]:
-    """Mean Euclidean distance along the best alignment with each of several others, `[others]`.
+    """Mean Euclidean distance along the best alignment with each of several others, `[others]`; symmetric.
 
     A step forward in both counts twice, so that every alignment has the same weight in all (Sakoe and Chiba's symmetric
-    form 0). All others are aligned at once, one antidiagonal of their grids after the other.
+    form 0).
     """
-    if not others:
-        return np.zeros(0, np.float32)
+    means = np.zeros(len(others), np.float32)
+    by_length = np.argsort([len(other) for other in others], kind="stable")
+    for at in range(0, len(others), _TOGETHER):
+        chosen = by_length[at : at + _TOGETHER]
+        means[chosen] = _aligned(spoken, [others[number] for number in chosen])
+    return means
+
+
+def _aligned(spoken: Frames, others: Sequence[Frames]) -> NDArray[np.float32]:
+    """`warp` of others that are about as long as one another: one antidiagonal of all their grids after the other."""
     lengths = np.array([len(other) for other in others])
-    padded = np.zeros((len(others), int(lengths.max()), spoken.shape[1]), np.float32)
-    for row, other in zip(padded, others, strict=True):
-        row[: len(other)] = other
-    products = padded @ spoken.T
-    squares = np.square(spoken).sum(axis=1) + np.square(padded).sum(axis=2)[..., None]
-    local = np.sqrt(np.maximum(squares - 2 * products, 0))  # [other, frame of the other, frame of the spoken]
-    rows, columns = local.shape[1:]
-    best = np.full((len(others), rows + 1, columns + 1), np.inf, np.float32)
-    best[:, 0, 0] = 0
-    for diagonal in range(2, rows + columns + 1):
-        row = np.arange(max(1, diagonal - columns), min(rows, diagonal - 1) + 1)
-        column = diagonal - row
-        here = local[:, row - 1, column - 1]
-        straight = np.minimum(best[:, row - 1, column], best[:, row, column - 1]) + here
-        best[:, row, column] = np.minimum(straight, best[:, row - 1, column - 1] + 2 * here)
-    aligned: NDArray[np.float32] = best[np.arange(len(others)), lengths, columns] / (lengths + columns).astype(
-        np.float32
+    count, rows, columns = len(others), int(lengths.max()), len(spoken)
+    padded = np.zeros((rows, count, spoken.shape[1]), np.float32)
+    for number, other in enumerate(others):
+        padded[: len(other), number] = other
+    products = (padded.reshape(rows * count, -1) @ spoken.T).reshape(rows, count, columns).transpose(0, 2, 1)
+    squares = np.square(spoken).sum(axis=1)[:, None] + np.square(padded).sum(axis=2)[:, None]
+    # local[row, column, other], with columns beyond the grid. The same memory, read in rows that are one shorter, has
+    # the antidiagonals in its columns: skewed[diagonal, row] is local[row, diagonal - row].
+    width = columns + rows
+    local = np.full((rows, width, count), np.inf, np.float32)
+    local[:, :columns] = np.sqrt(np.maximum(squares - 2 * products, 0))
+    skewed = np.ascontiguousarray(
+        local.reshape(rows * width, count)[:-rows].reshape(rows, width - 1, count).transpose(1, 0, 2)
     )
-    return aligned
+    best = np.full((width + 1, rows + 1, count), np.inf, np.float32)  # [diagonal, row]; the grid is from 1 on
+    best[0, 0] = 0
+    for diagonal in range(2, width + 1):
+        first, last = max(1, diagonal - columns), min(rows, diagonal - 1)
+        here = skewed[diagonal - 2, first - 1 : last]
+        straight = np.minimum(best[diagonal - 1, first - 1 : last], best[diagonal - 1, first : last + 1])
+        both = best[diagonal - 2, first - 1 : last] + here
+        best[diagonal, first : last + 1] = np.minimum(straight, both) + here
+    means: NDArray[np.float32] = best[lengths + columns, lengths, np.arange(count)] / (lengths + columns)
+    return means
 
 
 def _cosines() -> NDArray[np.float32]:

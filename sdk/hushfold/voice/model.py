@@ -12,6 +12,7 @@ from hushfold_format.logmel import BANDS, FLOOR, Features
 
 from ..errors import ModelError
 from ..model import Vector, served_graph
+from .sound import LONGEST
 
 STRIDE = 4
 """Frames of features, 10 ms each, that one frame of `embed` stands for."""
@@ -27,14 +28,24 @@ class VoiceModel:
         vector: the weights to serve, `[size]`.
 
     Raises:
-        ModelError: the vector is not this model's.
+        ModelError: the vector is not this model's, or the model is none for the features that are made here.
     """
 
     def __init__(self, files: VoiceFiles, vector: Vector) -> None:
-        self.window = files.manifest.sizes["frames"]
-        self.longest = files.manifest.sizes["longest"]
+        sizes = files.manifest.sizes
+        self.window, self.longest = sizes.get("frames", 0), sizes.get("longest", 0)
+        if sizes.get("bands") != BANDS or not 0 < self.window <= LONGEST <= self.longest:
+            raise ModelError(
+                f"model {files.manifest.name!r} takes {self.window} frames, {self.longest} at most",
+                "It was made for another version of the SDK",
+            )
         self._lock = threading.Lock()
         self._graph = served_graph(files, vector)
+
+    def warm_up(self) -> None:
+        """Load the runtime and run it once, which takes a while."""
+        self.classify(np.full((self.window, BANDS), _SILENCE))
+        self.embed(np.full((1, BANDS), _SILENCE))
 
     def classify(self, features: Features) -> NDArray[np.float32]:
         """Probabilities of the labels, `[labels]`, for `[window, BANDS]`.

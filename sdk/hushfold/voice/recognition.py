@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple, Self
 
@@ -17,7 +18,7 @@ import numpy as np
 from hushfold_format import VoiceFiles
 
 from ..model import Vector
-from .matching import Utterance, cepstra, distances
+from .matching import Measure, Utterance, cepstra, distances
 from .model import STRIDE, VoiceModel
 from .sound import LONGEST, SpokenSound
 
@@ -58,14 +59,44 @@ class KnownWord:
     spread: float
 
     @classmethod
-    def of(cls, name: str, recordings: Sequence[Utterance]) -> Self:
+    def of(cls, name: str, recordings: Sequence[Utterance], measure: Measure = distances) -> Self:
         """A word from at least one recording."""
-        apart = [
-            distances(one, [other for other in recordings if other is not one]).mean()
-            for one in recordings
-            if len(recordings) > 1
-        ]
-        return cls(name, tuple(recordings), float(np.mean(apart)) if apart else _TYPICAL_SPREAD)
+        apart = [measure(one, recordings[:number]) for number, one in enumerate(recordings) if number]
+        return cls(name, tuple(recordings), float(np.concatenate(apart).mean()) if apart else _TYPICAL_SPREAD)
+
+
+class Said:
+    """What the model makes of a sound. Both views of it are computed when they are first asked for."""
+
+    def __init__(self, sound: SpokenSound, model: VoiceModel, labels: Sequence[str]) -> None:
+        self._sound, self._model, self._labels = sound, model, labels
+
+    @cached_property
+    def utterance(self) -> Utterance:
+        """The word in the sound, as it is compared."""
+        word = self._sound.word()
+        frames = self._model.embed(self._sound.between(0, LONGEST))
+        return Utterance(
+            cepstra(self._sound.features[word]),
+            frames[word.start // STRIDE : max(-(-word.stop // STRIDE), word.start // STRIDE + 1)],
+        )
+
+    @cached_property
+    def probabilities(self) -> Mapping[str, float]:
+        """Of the base's labels, `unknown` and `silence` among them.
+
+        In a sound with more than one word in it, a command counts that a few seconds in a row agree on.
+        """
+        sound, window = self._sound, self._model.window
+        if len(sound.features) <= _LONG:
+            values = self._model.classify(sound.window(window))
+        else:
+            starts = range(0, len(sound.features) - window + 1, _HOP)
+            each = np.stack([self._model.classify(sound.between(at, at + window)) for at in starts])
+            smooth = [each[at : at + _SMOOTHED].mean(axis=0) for at in range(max(1, len(each) - _SMOOTHED + 1))]
+            commands = [number for number, label in enumerate(self._labels) if label not in NO_COMMAND]
+            values = max(smooth, key=lambda row: float(row[commands].max()))
+        return dict(zip(self._labels, map(float, values), strict=True))
 
 
 class Recogniser:
@@ -76,7 +107,7 @@ class Recogniser:
         vector: the weights to serve, `[size]`.
 
     Raises:
-        ModelError: the vector is not this model's.
+        ModelError: the vector is not this model's, or the model is none for this SDK.
     """
 
     def __init__(self, files: VoiceFiles, vector: Vector) -> None:
@@ -84,28 +115,17 @@ class Recogniser:
         self.commands = tuple(label for label in files.labels if label not in NO_COMMAND)
         self._model = VoiceModel(files, vector)
 
+    def warm_up(self) -> None:
+        """Make the runtime ready, which takes a while, before somebody speaks."""
+        self._model.warm_up()
+
+    def hear(self, sound: SpokenSound) -> Said:
+        """What the model makes of a sound, for `decide`."""
+        return Said(sound, self._model, self.labels)
+
     def utterance(self, sound: SpokenSound) -> Utterance:
         """The word in a sound, as it is compared."""
-        word = sound.word()
-        frames = self._model.embed(sound.between(0, LONGEST))
-        return Utterance(
-            cepstra(sound.features[word]),
-            frames[word.start // STRIDE : max(-(-word.stop // STRIDE), word.start // STRIDE + 1)],
-        )
-
-    def probabilities(self, sound: SpokenSound) -> Mapping[str, float]:
-        """Of the base's labels, `unknown` and `silence` among them.
-
-        In a sound with more than one word in it, a command counts that a few seconds in a row agree on.
-        """
-        if len(sound.features) <= _LONG:
-            values = self._model.classify(sound.window(self._model.window))
-        else:
-            starts = range(0, len(sound.features) - self._model.window + 1, _HOP)
-            each = np.stack([self._model.classify(sound.between(at, at + self._model.window)) for at in starts])
-            smooth = [each[at : at + _SMOOTHED].mean(axis=0) for at in range(max(1, len(each) - _SMOOTHED + 1))]
-            values = max(smooth, key=lambda row: max(row[self.labels.index(name)] for name in self.commands))
-        return dict(zip(self.labels, map(float, values), strict=True))
+        return self.hear(sound).utterance
 
     def recognise(
         self,
@@ -123,27 +143,44 @@ class Recogniser:
             never: sounds that were taken for a word and were none.
             sensitivity: added to what a word may be away, and to the logit of commands: above 0 more is recognised.
         """
-        spoken = self.utterance(sound) if words else None
-        if spoken is not None:
-            name, distance = min(away(spoken, words).items(), key=lambda item: item[1])
-            margin = THRESHOLD + sensitivity - distance
-            if margin >= 0:
-                return (
-                    None
-                    if _is_nearer(spoken, never, words, name)
-                    else Heard(name, _score(margin / _SOFTNESS), own=True)
-                )
-        probabilities = self.probabilities(sound)
+        return self.decide(self.hear(sound), words, never, sensitivity=sensitivity)
+
+    def decide(
+        self,
+        said: Said,
+        words: Sequence[KnownWord],
+        never: Sequence[Utterance],
+        *,
+        sensitivity: float = 0.0,
+        measure: Measure = distances,
+    ) -> Heard | None:
+        """`recognise`, of what the model has made of the sound.
+
+        A word of the user's that is near enough goes before a command of the base. What is nearer to a sound that was
+        no word than to the recordings of the word is none either; a command of the base has no recordings, and for it
+        counts what is as near to that sound as one recording of a word is to another.
+        """
+        heard = _own(said, words, sensitivity, measure) or self._command(said, sensitivity)
+        if heard is not None and never:
+            own = next((word.recordings for word in words if heard.own and word.name == heard.word), ())
+            nearest = measure(said.utterance, own).min() if own else _TYPICAL_SPREAD
+            if measure(said.utterance, never).min() < nearest:
+                return None
+        return heard
+
+    def _command(self, said: Said, sensitivity: float) -> Heard | None:
+        """What the base alone recognises."""
+        probabilities = said.probabilities
         name = max(self.commands, key=probabilities.__getitem__)
-        if probabilities[name] < max(probabilities[label] for label in NO_COMMAND if label in probabilities):
+        if probabilities[name] < max(probabilities.get(label, 0.0) for label in NO_COMMAND):
             return None
         logit = _logit(probabilities[name]) - _logit(LEAST_PROBABILITY) + sensitivity
         return Heard(name, _score(logit), own=False) if logit >= 0 else None
 
 
-def away(spoken: Utterance, words: Sequence[KnownWord]) -> dict[str, float]:
+def away(spoken: Utterance, words: Sequence[KnownWord], measure: Measure = distances) -> dict[str, float]:
     """How far each word is from what was said: by its nearest recordings, less half of how far they are apart."""
-    each = distances(spoken, [recording for word in words for recording in word.recordings])
+    each = measure(spoken, [recording for word in words for recording in word.recordings])
     ends = np.cumsum([0, *(len(word.recordings) for word in words)])
     return {
         word.name: float(np.sort(each[start:stop])[:_NEAREST].mean()) - _SPREAD_WEIGHT * word.spread
@@ -151,12 +188,13 @@ def away(spoken: Utterance, words: Sequence[KnownWord]) -> dict[str, float]:
     }
 
 
-def _is_nearer(spoken: Utterance, never: Sequence[Utterance], words: Sequence[KnownWord], name: str) -> bool:
-    """Whether what was said is nearer to a sound that was no word than to any recording of the word."""
-    if not never:
-        return False
-    recordings = next(word.recordings for word in words if word.name == name)
-    return bool(distances(spoken, never).min() < distances(spoken, recordings).min())
+def _own(said: Said, words: Sequence[KnownWord], sensitivity: float, measure: Measure) -> Heard | None:
+    """What is recognised by the user's recordings alone."""
+    if not words:
+        return None
+    name, distance = min(away(said.utterance, words, measure).items(), key=lambda item: item[1])
+    margin = THRESHOLD + sensitivity - distance
+    return Heard(name, _score(margin / _SOFTNESS), own=True) if margin >= 0 else None
 
 
 def _score(logit: float) -> float:

@@ -6,30 +6,31 @@ trained. They stay until they are deleted, or voice learning is switched off.
 
 from __future__ import annotations
 
-import io
-import threading
-import zipfile
+import base64
+import json
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hushfold_format.logmel import Features
+from hushfold_format.logmel import BANDS, Features
 
 from ..errors import AudioError, RecordingRefused, WordRefused
 from .audio import as_audio
-from .matching import Utterance
-from .recognition import THRESHOLD, KnownWord, Recogniser, away
-from .recordings import MOST_TAUGHT, Kind, Recording, Recordings
+from .matching import distances
+from .recognition import THRESHOLD, KnownWord, away
+from .recordings import MOST_TAUGHT, Kind, Recordings
+from .repertoire import Repertoires
 from .sound import SHORTEST, SpokenSound
 
 LONGEST_NAME = 64  # characters
 MOST_WORDS = 100
-MOST_CONFIRMED = 3  # recordings of a word, beside those that it was taught with
 _FORMAT = "hushfold-spoken-words/1"
-_LARGEST = 64 * 2**20  # bytes of an imported file, unpacked
+_LARGEST = 64 * 2**20  # bytes of an export
+_NOT_IN_NAMES = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of control characters, half characters, line ends
 
 
 class SpokenWord(NamedTuple):
@@ -44,8 +45,9 @@ class Taught(NamedTuple):
 
     Attributes:
         word: as it is now.
-        unlike: positions of recordings that are unlike the others of the word: better recorded anew.
-        too_close_to: other words that were taught and sound so alike that they may be taken for this one.
+        unlike: which of the recordings that were given, counted from 0, are unlike the others of the word: better
+            recorded anew. Of two nobody can tell which one is.
+        too_close_to: other words that were taught, and commands, that sound so alike that they may be taken for it.
     """
 
     word: SpokenWord
@@ -58,27 +60,19 @@ class SpokenWords:
 
     Args:
         recordings: what is kept.
-        recogniser: what sounds are to the model that is served.
+        repertoires: what is recognised.
     """
 
-    def __init__(self, recordings: Recordings, recogniser: Recogniser) -> None:
-        self._recordings = recordings
-        self._recogniser = recogniser
-        self._lock = threading.Lock()
-        self._known: tuple[KnownWord, ...] = ()
-        self._known_of = -1
-
-    def serve(self, recogniser: Recogniser) -> None:
-        """Compare by another model from now on."""
-        with self._lock:
-            self._recogniser, self._known_of = recogniser, -1
+    def __init__(self, recordings: Recordings, repertoires: Repertoires) -> None:
+        self._recordings, self._repertoires = recordings, repertoires
 
     def teach(self, name: str, recordings: Sequence[ArrayLike]) -> Taught:
         """Learn a word, or know one better: of each at most the newest five recordings are kept.
 
         Args:
             name: what the app is told when the word is recognised; any text of one line.
-            recordings: 1 to 5, each with the word once.
+            recordings: 1 to 5, each with the word once, as `as_audio` takes them, at 16 kHz. What is given twice, or
+                was before, counts once.
 
         Raises:
             RecordingRefused: a recording that no word can be learned from, and which one; nothing was learned.
@@ -88,12 +82,9 @@ class SpokenWords:
         name = self._checked(name)
         if not 1 <= len(recordings) <= MOST_TAUGHT:
             raise RecordingRefused(f"{len(recordings)} recordings were given", f"Teach a word with 1 to {MOST_TAUGHT}")
-        known = self._recordings.words()
-        if name not in known and len(known) >= MOST_WORDS:
-            raise RecordingRefused(f"{MOST_WORDS} words are taught already", "Delete one that is not used")
         sounds = [self._sound(number, pcm) for number, pcm in enumerate(recordings)]
-        self._recordings.add_all(name, Kind.TAUGHT, [sound.features for sound in sounds])
-        return self._looked_at(name)
+        self._add({name: [sound.features for sound in sounds]})
+        return self._taught(name, sounds)
 
     def all(self) -> list[SpokenWord]:
         """The words that were taught, by name."""
@@ -109,59 +100,49 @@ class SpokenWords:
         if name not in self._recordings.words():
             raise WordRefused(f"no word {name!r} was taught", "Name one that was: words.all() lists them")
         self._recordings.delete(name)
+        self._repertoires.now()  # so that it is not in memory any more either
 
     def export(self) -> bytes:
         """Every word with the features of its recordings, for `import_words` on another device of the user.
 
-        It is as personal as the voice: the app decides where it goes. No audio is in it.
+        JSON; the features are little-endian float16. It is as personal as the voice: the app decides where it goes. No
+        audio is in it.
         """
-        buffer = io.BytesIO()
-        taught = self._recordings.all((Kind.TAUGHT,))
-        arrays = {f"features/{number:05}": recording.features for number, recording in enumerate(taught)}
-        names = np.array([recording.word or "" for recording in taught])
-        np.savez_compressed(buffer, format=np.array(_FORMAT), names=names, **arrays)
-        return buffer.getvalue()
+        words: dict[str, list[str]] = {}
+        for recording in self._recordings.all((Kind.TAUGHT,)):
+            words.setdefault(recording.word or "", []).append(base64.b64encode(_halves(recording.features)).decode())
+        return json.dumps({"format": _FORMAT, "words": words}, ensure_ascii=False, indent=1).encode()
 
     def import_words(self, content: bytes) -> list[SpokenWord]:
         """Take over words of an export; one that is known here gets its recordings too. All that there are afterwards.
 
         Raises:
             RecordingRefused, WordRefused: it is no export, or one with names that are none; nothing was changed.
+            VoiceError: voice learning is switched off.
         """
-        words = {self._checked(name): recordings for name, recordings in _parsed(content).items()}
-        if len({*self._recordings.words(), *words}) > MOST_WORDS:
-            raise RecordingRefused(f"these are more than {MOST_WORDS} words in all", "Delete some first")
-        self._recordings.add_words(words)
+        self._add({self._checked(name): recordings for name, recordings in _parsed(content).items()})
         return self.all()
 
     def known(self) -> tuple[KnownWord, ...]:
         """The words as they are compared."""
-        with self._lock:
-            if self._known_of != (changes := self._recordings.changes):
-                by_name: dict[str, list[Utterance]] = {}
-                for recording in self._of_words():
-                    sound = SpokenSound(recording.features)
-                    by_name.setdefault(recording.word or "", []).append(self._recogniser.utterance(sound))
-                self._known = tuple(KnownWord.of(name, of) for name, of in by_name.items())
-                self._known_of = changes
-            return self._known
+        return self._repertoires.now().taught
 
-    def _of_words(self) -> Iterator[Recording]:
-        """What words are known by: their recordings, and the newest of what the user has confirmed."""
-        taught = self._recordings.all((Kind.TAUGHT,))
-        yield from taught
-        names = {recording.word for recording in taught}
-        counts: Counter[str | None] = Counter()
-        for recording in reversed(self._recordings.all((Kind.CONFIRMED, Kind.CORRECTED))):
-            counts[recording.word] += 1
-            if recording.word in names and counts[recording.word] <= MOST_CONFIRMED:
-                yield recording
+    def _add(self, words: Mapping[str, Sequence[Features]]) -> None:
+        """Keep recordings that are not kept already: the same one twice would say that the word always sounds so."""
+        if len({*self._recordings.words(), *words}) > MOST_WORDS:
+            raise RecordingRefused(f"more than {MOST_WORDS} words", "Delete some that are not used")
+        fresh = {}
+        for name, recordings in words.items():
+            kept = {_halves(recording.features) for recording in self._recordings.of(name, (Kind.TAUGHT,))}
+            by_content = {_halves(features): features for features in recordings}
+            fresh[name] = [features for content, features in by_content.items() if content not in kept]
+        self._recordings.add_words(fresh)
 
     def _checked(self, name: str) -> str:
         name = name.strip()
-        if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        if not 1 <= len(name) <= LONGEST_NAME or any(unicodedata.category(letter) in _NOT_IN_NAMES for letter in name):
             raise WordRefused(f"{name!r} is no name", f"Give one line of 1 to {LONGEST_NAME} characters")
-        if name in self._recogniser.labels:
+        if name in self._repertoires.labels:
             raise WordRefused(
                 f"{name!r} is known without being taught",
                 "Correct it where it is not recognised, or choose another name",
@@ -181,40 +162,51 @@ class SpokenWords:
             )
         return sound
 
-    def _looked_at(self, name: str) -> Taught:
+    def _taught(self, name: str, sounds: Sequence[SpokenSound]) -> Taught:
         """What to tell the user about a word that was just taught."""
-        known = {word.name: word for word in self.known()}
-        word = known.pop(name)
-        others = tuple(known.values())
+        repertoire = self._repertoires.now()
+        given = [repertoire.recogniser.hear(sound) for sound in sounds]
+        known = {word.name: word for word in (*repertoire.commands.words, *repertoire.taught)}
+        word = known.pop(name, None)
+        if word is None:  # another thread has deleted it meanwhile
+            return Taught(SpokenWord(name, 0), (), ())
         unlike = []
-        taught = len(self._recordings.of(name, (Kind.TAUGHT,)))
-        for number, recording in enumerate(word.recordings[:taught]):
-            rest = [each for each in word.recordings if each is not recording]
-            if len(rest) > 1 and away(recording, [KnownWord.of(name, rest)])[name] > THRESHOLD:
+        for number, said in enumerate(given):
+            itself = int(distances(said.utterance, word.recordings).argmin())
+            rest = [each for position, each in enumerate(word.recordings) if position != itself]
+            if len(rest) > 1 and away(said.utterance, [KnownWord.of(name, rest)])[name] > THRESHOLD:
                 unlike.append(number)
-        near = {
-            other
-            for recording in word.recordings
-            if others
-            for other, distance in away(recording, others).items()
-            if distance <= THRESHOLD
-        }
-        return Taught(SpokenWord(name, taught), tuple(unlike), tuple(sorted(near)))
+        near = Counter(heard.word for said in given if (heard := repertoire.recogniser.decide(said, (), ())))
+        close = {command for command, times in near.items() if 2 * times >= len(given)}
+        for said in given:
+            far = away(said.utterance, list(known.values()))
+            close.update(other for other, distance in far.items() if distance <= THRESHOLD)
+        return Taught(SpokenWord(name, self._count(name)), tuple(unlike), tuple(sorted(close)))
+
+    def _count(self, name: str) -> int:
+        return len(self._recordings.of(name, (Kind.TAUGHT,)))
+
+
+def _halves(features: Features) -> bytes:
+    """Features as they are kept."""
+    return features.astype("<f2").tobytes()
 
 
 def _parsed(content: bytes) -> dict[str, list[Features]]:
     """The words of an export, as features by name."""
     refused = RecordingRefused("this is no export of spoken words, or a damaged one", "Export them again")
+    if len(content) > _LARGEST:
+        raise refused
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > _LARGEST:
-                raise refused
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            if str(arrays["format"]) != _FORMAT:
-                raise refused
-            words: dict[str, list[Features]] = {}
-            for number, name in enumerate(arrays["names"].tolist()):
-                words.setdefault(str(name), []).append(arrays[f"features/{number:05}"])
-    except (ValueError, KeyError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        document = json.loads(content)
+        if document["format"] != _FORMAT:
+            raise refused
+        return {
+            name: [
+                np.frombuffer(base64.b64decode(each, validate=True), "<f2").reshape(-1, BANDS).astype(np.float32)
+                for each in recordings
+            ]
+            for name, recordings in document["words"].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise refused from error
-    return words

@@ -6,8 +6,6 @@ for detection in device.voice.listen():
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,20 +19,19 @@ from ..errors import AudioError, WordRefused
 from ..model import Vector
 from ..store import Store
 from .audio import RATE, Audio, ResampleStream, as_audio
-from .commands import CommandTrial, OwnCommands
-from .lessons import EXAMPLES
+from .commands import CommandTrial
 from .level import LevelMeter
-from .recognition import Heard, Recogniser
-from .recordings import Kind, Recording, Recordings
+from .recognition import Recogniser
+from .recordings import Kind, Recordings
+from .repertoire import Repertoires
 from .sound import SpokenSound
 from .spoken_words import SpokenWords
 
 if TYPE_CHECKING:
     from .activity import Segment
+    from .microphone import Microphone
 
 REFRACTORY = 0.5  # seconds after a detection in which the same word is not detected again
-_EACH = 5  # recordings of a command that count, the newest
-_NEVER = 40  # rejected ones
 
 
 class Detection(NamedTuple):
@@ -80,19 +77,14 @@ class Voice:
         self.recordings = Recordings(store, clock)
         self._store = store
         self._files = files
-        self._lock = threading.Lock()
-        self._recogniser = Recogniser(files, vector)
-        self.commands = self._recogniser.commands
-        self.words = SpokenWords(self.recordings, self._recogniser)
-        self._own: OwnCommands | None = None
-        self._own_of = -1
+        recogniser = Recogniser(files, vector)
+        self._repertoires = Repertoires(self.recordings, recogniser)
+        self.commands = recogniser.commands
+        self.words = SpokenWords(self.recordings, self._repertoires)
 
     def serve(self, vector: Vector) -> None:
         """Recognise with other weights from now on; the user's recordings are tried anew on them. Raises ModelError."""
-        recogniser = Recogniser(self._files, vector)
-        with self._lock:
-            self._recogniser, self._own_of = recogniser, -1
-        self.words.serve(recogniser)
+        self._repertoires.serve(Recogniser(self._files, vector))
 
     def recognise(self, recording: ArrayLike) -> Detection | None:
         """The word in a recording with one word in it; None if it is none that is known here, or silence.
@@ -109,10 +101,15 @@ class Voice:
 
     def stream(self) -> VoiceStream:
         """A new stream of sound to be listened to. Raises VoiceError if webrtcvad-wheels is not installed."""
-        return VoiceStream(self)
+        stream = VoiceStream(self)
+        self._repertoires.warm_up()
+        return stream
 
-    def listen(self) -> Iterator[Detection]:
-        """What is said into the microphone, until the loop is left: then the microphone is let go of.
+    def listen(self, microphone: Microphone | None = None) -> Iterator[Detection]:
+        """What is said into a microphone, until the loop is left: then the microphone is let go of.
+
+        Args:
+            microphone: one that is not open; by default the system's. To end the loop from another thread, close it.
 
         Raises:
             MicrophoneError: there is none, or it may not be used, or it was unplugged; with what to do.
@@ -121,8 +118,8 @@ class Voice:
         from .microphone import Microphone
 
         stream = self.stream()
-        with Microphone() as microphone:
-            for block in microphone:
+        with microphone or Microphone() as opened:
+            for block in opened:
                 yield from stream.feed(block)
 
     def read(self, path: Path | str) -> Iterator[Detection]:
@@ -151,7 +148,7 @@ class Voice:
 
     def proof(self) -> CommandTrial:
         """What the user's recordings of commands are worth, recording by recording; see `commands`."""
-        return self._own_commands().trial
+        return self._repertoires.now().commands.trial
 
     @property
     def learning_enabled(self) -> bool:
@@ -161,6 +158,7 @@ class Voice:
     @learning_enabled.setter
     def learning_enabled(self, enabled: bool) -> None:
         self.recordings.learning_enabled = enabled
+        self._repertoires.now()  # so that what was deleted is not in memory any more either
 
     def _keep(self, word: str | None, kind: Kind, sound: SpokenSound) -> CommandTrial | None:
         with self._store.transaction():  # or a word that is deleted meanwhile would come back
@@ -173,31 +171,8 @@ class Voice:
         return self.proof() if known else None
 
     def _detected(self, sound: SpokenSound, start: float, end: float) -> Detection | None:
-        own = self._own_commands()
-        words = [*self.words.known(), *own.words]
-        heard: Heard | None = self._recogniser.recognise(sound, words, own.never, sensitivity=self.sensitivity)
+        heard = self._repertoires.now().recognise(sound, self.sensitivity)
         return Detection(heard.word, heard.score, start, end, heard.own, sound) if heard else None
-
-    def _own_commands(self) -> OwnCommands:
-        """The user's recordings of commands, tried whenever they changed."""
-        with self._lock:
-            changes = self.recordings.changes
-            if self._own is None or self._own_of != changes:
-                known = {None, *self.commands}
-                kept = _newest([each for each in self.recordings.all(EXAMPLES) if each.word in known])
-                self._own, self._own_of = OwnCommands(self._recogniser, kept, self.words.known()), changes
-            return self._own
-
-
-def _newest(kept: Sequence[Recording]) -> list[Recording]:
-    """The newest recordings of each command, and the newest of none."""
-    counts: Counter[str | None] = Counter()
-    newest = []
-    for recording in reversed(kept):
-        counts[recording.word] += 1
-        if counts[recording.word] <= (_NEVER if recording.word is None else _EACH):
-            newest.append(recording)
-    return newest
 
 
 class VoiceStream:
@@ -237,13 +212,19 @@ class VoiceStream:
         Raises:
             AudioError: this is no sound.
         """
+        before = []
         if rate != self._rate:
-            self._rate, self._resampler = rate, ResampleStream(rate)
-        return self._heard(self._resampler.feed(block))
+            resampler = ResampleStream(rate)
+            before = self._heard(self._resampler.flush())
+            self._rate, self._resampler = rate, resampler
+        return before + self._heard(self._resampler.feed(block))
 
     def flush(self) -> list[Detection]:
-        """What was being said when the sound ended."""
-        return self._heard(self._resampler.flush()) + self._recognised(self._activity.flush())
+        """What was being said when the sound ended. What is fed next begins another stream."""
+        last = self._heard(self._resampler.flush()) + self._recognised(self._activity.flush())
+        self._meter.reset()
+        self._last.clear()
+        return last
 
     def _heard(self, audio: Audio) -> list[Detection]:
         self._meter.feed(audio)
