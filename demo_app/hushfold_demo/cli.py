@@ -7,11 +7,11 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from rich.console import Console
@@ -26,8 +26,9 @@ from .litert import start_quietly
 from .narration import Narration
 from .personas import personas
 from .phone import Phone, StoppableClock
-from .rehearsal import rehearse, summary
+from .rehearsal import Somebody, rehearse, summary
 from .scenario import people_for, play
+from .speakers import read_speakers
 from .task import LOST_OPTION, PHONES_OPTION, ROUNDS_OPTION, SEED_OPTION, FleetTask
 from .texts import find, read_people
 from .typist import type_and_prove
@@ -135,14 +136,17 @@ def type_messages(
 def rehearse_task(
     task: Annotated[Path, typer.Argument(help="A task file. Its schedule's waits are skipped.")],
     texts: Annotated[
-        Path, typer.Option(help='JSON lines {"user", "text"}, may be gzip: everybody in it has a device.')
-    ],
+        Path | None, typer.Option(help='JSON lines {"user", "text"}, may be gzip: everybody in it has a device.')
+    ] = None,
+    speech: Annotated[
+        Path | None, typer.Option(help="Table file,label,speaker,samples of clips in a tar beside it: likewise.")
+    ] = None,
     home: Annotated[
         Path, typer.Option(help="Folder for weights, report and devices; an interrupted rehearsal goes on there.")
     ] = Path("build/federated"),
     threads: Annotated[int, typer.Option(min=1, help="In which devices train.")] = os.cpu_count() or 1,
 ) -> None:
-    """Learn a task from texts that everybody may read, without network and masks: what would come of it?"""
+    """Learn a task from texts or speech that everybody may read, without network and masks: what would come of it?"""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     progress = Progress(*columns, console=_out, transient=True, disable=not _out.is_terminal)
 
@@ -154,7 +158,9 @@ def rehearse_task(
         bar = progress.add_task(what, total=devices)
         return lambda: progress.advance(bar)
 
-    people = read_people(texts)
+    if (texts is None) == (speech is None):
+        raise UsageError("a rehearsal needs people", "Name their texts with --texts, or their clips with --speech")
+    people: Sequence[Somebody] = read_people(texts) if texts else read_speakers(cast(Path, speech))
     try:
         with progress:
             report = rehearse(task, people, home, threads, watch)

@@ -1,7 +1,7 @@
-"""A federated task tried out on everybody in a file of texts, without HTTP and without masks, so that it is quick.
+"""A federated task tried out on everybody in a file of texts or clips, without HTTP and masks, so that it is quick.
 
-Each person has a real SDK device: what the keyboard keeps in its encrypted store is trained on by `TrainingSession` for
-the very plan that the server's learner signed, and encoded with clipping, rounding and the device's share of the
+Each person has a real SDK device: what it keeps in its encrypted store is trained on by `TrainingSession` for the very
+plan that the server's learner signed, and encoded with clipping, rounding and the device's share of the
 noise as for an upload. The vectors are then added up in the open, because masks cancel out in a sum. The server's half
 runs in a process of its own (`hushfold_server.rehearsal`).
 
@@ -27,7 +27,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ from hushfold import Device, KeyFile
 from hushfold.conditions import SimulatedConditions
 from hushfold.errors import NotEligible, TrainingDiverged
 from hushfold.model import Vector
+from hushfold.released import ReleasedModel
 from hushfold.training import TrainingTask
 from hushfold_protocol.encoding import encode
 from hushfold_protocol.errors import RoundingFailed
@@ -45,9 +46,9 @@ from hushfold_protocol.signing import open_invitation
 
 from .errors import DemoError, UsageError
 from .rounds import epsilon_text
-from .texts import Person
 
 REPORT, WEIGHTS, ROUNDS = "report.json", "weights.f32", "rounds"
+_ALL = 1_000_000  # examples of a device
 _PEOPLE, _SO_FAR = "people.json", "so_far.json"
 
 Sum = NDArray[np.uint32]
@@ -55,38 +56,56 @@ Sum = NDArray[np.uint32]
 
 @dataclass(frozen=True, slots=True)
 class RehearsedRound:
-    """One round. `loss` is the mean over all steps of all devices, nats per word, before each step."""
+    """One round. `loss` is the mean over all steps of all devices, nats per example, before each step."""
 
     number: int
     devices: int  # in the sum
-    loss: float | None  # None if no device had a word to learn
+    loss: float | None  # None if no device had anything to learn
     epsilon: float | None = None  # after it, of the device that took part most
+
+
+class Somebody(Protocol):
+    """Who has a device, and what it learns from."""
+
+    model: ClassVar[str]
+    """The device's model that learns."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def identity(self) -> list[object]:
+        """What tells one from another, as JSON."""
+
+    def teach(self, device: Device) -> None:
+        """Have the device keep what there is to learn."""
 
 
 class Phones:
     """The devices of a rehearsal, one for each person, all of which take part in every round. A context manager.
 
     Args:
-        people: who types; everything that a person wrote is learned from.
+        people: who types or speaks; everything that a person gives is learned from.
         folder: of the devices. They are as they were left if it is that of these people.
         threads: in which devices train.
 
     Raises:
-        UsageError: the folder belongs to other people, or nobody wrote anything that can be learned.
+        UsageError: the folder belongs to other people, or there is nothing that can be learned.
     """
 
-    def __init__(self, people: Sequence[Person], folder: Path, threads: int) -> None:
+    def __init__(self, people: Sequence[Somebody], folder: Path, threads: int) -> None:
         _require_same_people(people, folder)
         with ExitStack() as stack:
             self.devices = [stack.enter_context(_device(folder / f"{n:04}")) for n in range(len(people))]
-            for device, person in zip(self.devices, people, strict=True):
-                if not device.store.messages(limit=1):
-                    with device.store.transaction():  # all of them, or none if this is interrupted
-                        for message in person.messages:
-                            device.keyboard.learn(message)
-            self.messages = sum(len(device.store.messages()) for device in self.devices)
-            if not self.messages:
-                raise UsageError("nobody wrote a message that the model can learn from", "Give texts in English")
+            self.models = [device.model(person.model) for device, person in zip(self.devices, people, strict=True)]
+            for device, model, person in zip(self.devices, self.models, people, strict=True):
+                if not model.lessons.select(None, 1):
+                    with device.store.transaction():  # all of it, or nothing if this is interrupted
+                        person.teach(device)
+            self.examples = sum(len(model.lessons.select(None, _ALL)) for model in self.models)
+            self.noun = self.models[0].lessons.noun
+            if not self.examples:
+                raise UsageError(f"there are no {self.noun} that the model can learn from", "Give some in English")
             self._pool = stack.enter_context(ThreadPoolExecutor(threads))
             self._stack = stack.pop_all()
 
@@ -109,7 +128,7 @@ class Phones:
         """
         encoding = plan.update.encoding()
         total, losses = np.zeros(encoding.padded, np.uint32), []
-        jobs = [self._pool.submit(_update, device, plan, start) for device in self.devices]
+        jobs = [self._pool.submit(_update, model, plan, start) for model in self.models]
         try:
             for job in jobs:
                 vector, its_losses = job.result()
@@ -124,7 +143,7 @@ class Phones:
 
 
 def rehearse(
-    task: Path, people: Sequence[Person], home: Path, threads: int, watch: Callable[[str, int], Callable[[], None]]
+    task: Path, people: Sequence[Somebody], home: Path, threads: int, watch: Callable[[str, int], Callable[[], None]]
 ) -> dict[str, Any]:
     """Runs a task from its file to the weights that it offers, or on from where an earlier run was stopped; the report.
 
@@ -134,7 +153,7 @@ def rehearse(
     Raises UsageError for a folder that holds something else, DemoError with the server's words if it refuses.
     """
     with Phones(people, home / "phones", threads) as phones, _server(home / "server", task) as exchange:
-        files = phones.devices[0].files
+        files = phones.models[0].files
         done: list[RehearsedRound] = _rounds_so_far(home)
         (home / ROUNDS).mkdir(exist_ok=True)
         while (frame := exchange.receive()).head["kind"] == "round":
@@ -160,7 +179,7 @@ def rehearse(
             "base_weights_sha256": hashlib.sha256(files.weights.astype("<f4").tobytes()).hexdigest(),
             "weights_sha256": hashlib.sha256(weights).hexdigest(),
             "people": [person.name for person in people],
-            "messages": phones.messages,
+            phones.noun: phones.examples,
             "rounds": [asdict(each) for each in done],
             **{name: last[name] for name in ("reason", "epsilon", "delta", "extrapolated")},
         }
@@ -171,9 +190,10 @@ def rehearse(
 def summary(report: dict[str, Any], home: Path) -> Iterator[str]:
     """What came of a rehearsal, in sentences."""
     for row in report["rounds"]:
-        loss = "no word to learn" if row["loss"] is None else f"loss {row['loss']:.3f}"
+        loss = "nothing to learn" if row["loss"] is None else f"loss {row['loss']:.3f}"
         yield f"round {row['number']:3}: {loss}, epsilon {epsilon_text(row['epsilon'])}"
-    yield f"{len(report['people'])} people with {report['messages']} messages; the task ended: {report['reason']}"
+    noun = next(noun for noun in ("messages", "recordings") if noun in report)
+    yield f"{len(report['people'])} people with {report[noun]} {noun}; the task ended: {report['reason']}"
     if wider := report["extrapolated"]:
         yield (
             f"extrapolated, not measured: epsilon {epsilon_text(wider['epsilon'])} at delta {wider['delta']:g} if "
@@ -247,14 +267,14 @@ def _device(folder: Path) -> Device:
     return Device(folder, KeyFile(folder / "key"), conditions=SimulatedConditions(), dwell=0.0)
 
 
-def _update(device: Device, plan: Plan, start: Vector) -> tuple[Sum, list[float]]:
+def _update(model: ReleasedModel[Any], plan: Plan, start: Vector) -> tuple[Sum, list[float]]:
     """What a device would mask and upload, and its losses. A session that ended before an interruption is not repeated:
     its checkpoint is still there."""
     encoding = plan.update.encoding()
     losses: list[float] = []
     update = np.zeros(plan.update.dimension, np.float32)
     try:
-        session = device.training_session(TrainingTask.of(plan), start)
+        session = model.training_session(TrainingTask.of(plan), start)
         update = session.run(lambda progress: losses.append(progress.loss))
     except (NotEligible, TrainingDiverged):
         losses.clear()
@@ -264,8 +284,8 @@ def _update(device: Device, plan: Plan, start: Vector) -> tuple[Sum, list[float]
         return encode(np.zeros_like(update), encoding), losses
 
 
-def _require_same_people(people: Sequence[Person], folder: Path) -> None:
-    digest = hashlib.sha256(json.dumps([(each.name, each.messages) for each in people]).encode()).hexdigest()
+def _require_same_people(people: Sequence[Somebody], folder: Path) -> None:
+    digest = hashlib.sha256(json.dumps([each.identity for each in people]).encode()).hexdigest()
     note = folder / _PEOPLE
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,10 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
+
+from hushfold import Device
+from hushfold.device import MODEL
 
 from .errors import UsageError
 
@@ -29,6 +33,18 @@ class Person:
     name: str
     messages: tuple[str, ...]
     about: str = ""
+
+    model: ClassVar[str] = MODEL
+
+    @property
+    def identity(self) -> list[object]:
+        """What tells this person from another, as JSON."""
+        return [self.name, self.messages]
+
+    def teach(self, device: Device) -> None:
+        """Type everything into the device."""
+        for message in self.messages:
+            device.keyboard.learn(message)
 
     @property
     def learned(self) -> tuple[str, ...]:

@@ -104,9 +104,9 @@ def test_updates_are_clipped(people, tmp_path):
 
 def test_devices_are_kept_and_belong_to_their_people(people, tmp_path):
     with Phones(people, tmp_path / "phones", 1) as phones:
-        kept = phones.messages
+        kept = phones.examples
     with Phones(people, tmp_path / "phones", 1) as phones:
-        assert phones.messages == kept > 0
+        assert phones.examples == kept > 0
     with pytest.raises(UsageError, match="the rehearsal of other people"):
         Phones(people[:2], tmp_path / "phones", 1)
 
@@ -115,7 +115,7 @@ def test_what_is_no_rehearsal_is_left_alone(people, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(UsageError, match="something else than a rehearsal"):
         Phones(people, tmp_path, 1)
-    with pytest.raises(UsageError, match="nobody wrote"):
+    with pytest.raises(UsageError, match="no messages that the model can learn from"):
         Phones([Person("silent", ("\u0645",))], tmp_path / "silent", 1)
 
 
