@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import shutil
 import subprocess
 import tarfile
 from collections.abc import Mapping
@@ -14,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import synthesisers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -145,15 +144,6 @@ class TestChoice:
         assert unmistakable(["wonder", "won", "too", "hm", "tree", "write"], spelt) == ["wonder", "tree"]
 
 
-def _synthesisers() -> None:
-    """Skips the test where one is missing; in continuous integration, where none may be, it fails."""
-    if missing := [name for name in ("espeak-ng", "flite") if not shutil.which(name)]:
-        message = f"made-up speech needs {', '.join(missing)}: make system-deps"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-
-
 class TestWithoutSynthesisers:
     @pytest.fixture(autouse=True)
     def nothing_installed(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -190,7 +180,7 @@ class TestWithoutSynthesisers:
 class TestSynthesis:
     @pytest.fixture(autouse=True)
     def installed(self) -> None:
-        _synthesisers()
+        synthesisers.require()
 
     def test_words_become_phonemes_without_stress(self) -> None:
         assert pronounce(["hello", "seven"]) == {"hello": ("h", "ə", "l", "oʊ"), "seven": ("s", "ɛ", "v", "ə", "n")}
