@@ -49,7 +49,8 @@ class OwnCommands:
     Attributes:
         trial: what the gate has found.
         words: the commands as the user says them; none unless that is adopted.
-        never: what was rejected. That counts at once: it is what the user has said, and nothing to be proven.
+        never: what was rejected, which counts at once. What is only like it is a matter of these words: see
+            `Recogniser.decide`.
     """
 
     def __init__(

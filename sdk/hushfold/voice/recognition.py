@@ -33,6 +33,7 @@ LEAST_PROBABILITY = 0.6
 _NEAREST = 2  # recordings of a word that count: one may be odd
 _SPREAD_WEIGHT = 0.5  # of how far apart a word's own recordings are
 _TYPICAL_SPREAD = 0.62  # of a word with a single recording
+_SAME = _TYPICAL_SPREAD / 2  # distance below which a sound is the same: nobody says a word so alike twice
 _SOFTNESS = 0.06  # distance over which a score goes from 0.5 to 0.73
 _LONG = 120  # frames: what is longer is heard second by second
 _HOP = 10  # frames from one such second to the next
@@ -157,13 +158,13 @@ class Recogniser:
         """`recognise`, of what the model has made of the sound.
 
         A word of the user's that is near enough goes before a command of the base. What is nearer to a sound that was
-        no word than to the recordings of the word is none either; a command of the base has no recordings, and for it
-        counts what is as near to that sound as one recording of a word is to another.
+        no word than to any recording of the word is none either; of a command without recordings, what is hardly to be
+        told from that sound.
         """
         heard = _own(said, words, sensitivity, measure) or self._command(said, sensitivity)
         if heard is not None and never:
-            own = next((word.recordings for word in words if heard.own and word.name == heard.word), ())
-            nearest = measure(said.utterance, own).min() if own else _TYPICAL_SPREAD
+            recordings = next((word.recordings for word in words if word.name == heard.word), ())
+            nearest = measure(said.utterance, recordings).min() if recordings else _SAME
             if measure(said.utterance, never).min() < nearest:
                 return None
         return heard
