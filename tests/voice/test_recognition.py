@@ -14,7 +14,7 @@ from hushfold.voice.sound import LONGEST, SpokenSound
 from hushfold_format.logmel import BANDS
 
 TAUGHT, FOREIGN = WORDS[:4], WORDS[4:]
-ANYTHING, NOTHING = 10.0, -10.0  # sensitivities
+ANYTHING, NOTHING = 10.0, -100.0  # sensitivities
 
 
 def sound(word, take=0, **how):
