@@ -21,6 +21,7 @@ SHORTEST = 12  # frames of a word
 _PEAK = 0.5  # what every sound is brought to
 _SILENT = 0.002  # peak below which nothing was recorded
 _QUIET, _LOUD, _SHARE = 0.1, 0.97, 0.35  # quantiles of the level, and where between them a word begins and ends
+_DEPTH = np.float32(5)  # below the loud frames, at least: about 20 dB
 _MARGIN = 2  # frames kept around a word
 
 
@@ -66,8 +67,11 @@ class SpokenSound:
 
     def between(self, start: int, stop: int) -> Features:
         """Frames from `start` to `stop`, `[stop - start, BANDS]`: beyond the sound's ends it is as quiet as in it."""
-        background = np.quantile(self.features, _QUIET, axis=0).astype(np.float32)
+        loud, quiet = np.quantile(self.features, (_LOUD, _QUIET), axis=0).astype(np.float32)
+        # Where the recording was cut close to the word, its quietest frames still are of the word.
+        background = np.minimum(quiet, loud - _DEPTH)
         frames = np.broadcast_to(background, (stop - start, BANDS)).copy()
-        first, last = max(0, start), min(len(self.features), stop)
+        first = max(0, start)
+        last = max(first, min(len(self.features), stop))
         frames[first - start : last - start] = self.features[first:last]
         return frames

@@ -21,6 +21,9 @@ _ECHO, _ECHOED = 0.4, 0.3  # of the direct sound
 _CLIPPED = 0.1  # share of the clips whose peaks are cut
 _QUIETEST = -1.6  # power of ten of the peak
 _NOISY, _WORST_SNR, _BEST_SNR = 0.7, 0.0, 30.0  # share of the clips in noise, dB
+_EARLIEST, _LATEST = 0.35, 0.65  # where words are cut to be spliced, of their length
+_FADE = 80  # samples
+_LOUD = 0.1  # of the peak
 _MASKED, _WIDEST_MASK = 0.3, 6  # share of the windows with bands masked (Park et al. 2019, arXiv:1904.08779), bands
 
 
@@ -43,6 +46,17 @@ def disturb(clip: Sound, noises: Sequence[Sound], chance: np.random.Generator) -
     return sound
 
 
+def splice(one: Sound, other: Sound, chance: np.random.Generator) -> Sound:
+    """The beginning of one word and the end of another: by real people, and no word at all."""
+    first, second = _word(one), _word(other)
+    beginning = first[: int(len(first) * chance.uniform(_EARLIEST, _LATEST))]
+    end = second[int(len(second) * chance.uniform(_EARLIEST, _LATEST)) :]
+    fade = min(_FADE, len(beginning), len(end))
+    rising = np.linspace(0, 1, fade, dtype=np.float32)
+    seam = beginning[len(beginning) - fade :] * (1 - rising) + end[:fade] * rising
+    return np.concatenate((beginning[: len(beginning) - fade], seam, end[fade:]))
+
+
 def silence(noises: Sequence[Sound], chance: np.random.Generator) -> Sound:
     """A second in which nobody speaks."""
     return _background(noises, chance) * np.float32(10 ** chance.uniform(-3.5, -0.7)) + _hiss(chance)
@@ -55,6 +69,12 @@ def mask(features: NDArray[np.float32], chance: np.random.Generator) -> None:
             width = int(chance.integers(1, _WIDEST_MASK))
             first = int(chance.integers(0, BANDS - width))
             window[:, first : first + width] = window.mean()
+
+
+def _word(clip: Sound) -> Sound:
+    """From where a clip first is loud to where it last is."""
+    loud = np.flatnonzero(np.abs(clip) >= _LOUD * np.abs(clip).max())
+    return clip[loud[0] : loud[-1] + 1]
 
 
 def _at_speed(clip: Sound, speed: float) -> Sound:

@@ -43,8 +43,9 @@ _DATA = """{sources}
 - Other words (about {words:,}, in {voices} voices each) by made-up speakers: espeak-ng and flite, synthetic
 
 The commands are those of people; made-up speakers say other words only. These are all the `unknown` that training has,
-beside commands heard backwards. Phonemes are learned too, by a layer that is not shipped. Every clip is heard at
-another speed, place, level and tone each time, with echo and noise, and with bands masked."""
+beside commands heard backwards and beginnings of commands before ends of others. Phonemes are learned too, by a layer
+that is not shipped. Every clip is heard at another speed, place, level and tone each time, with echo and noise, and
+with bands masked."""
 
 
 def voice_card(config: VoiceConfig, version: str, figures: Figures | None, pictures: tuple[str, ...] = ()) -> str:

@@ -21,7 +21,7 @@ from hushfold_format.logmel import log_mel
 
 from ..pretraining import Point
 from . import network
-from .augmentation import disturb, mask, silence
+from .augmentation import disturb, mask, silence, splice
 from .config import SILENCE, UNKNOWN, VoiceConfig, initial_vector, layout, split
 
 _HISTORY = "history.json"
@@ -46,10 +46,11 @@ class Schedule:
     warmup: int = 200  # steps
     clip: float = 5.0  # global norm
     words: int = 48  # of a batch
-    reversed: int = 4  # words of a batch that are heard backwards too: speech, and no command
+    reversed: int = 6  # words of a batch that are heard backwards too: speech, and no command
+    spliced: int = 10  # pairs of recorded words, the beginning of one before the end of the other: no command either
     silent: int = 4  # windows of a batch without speech
     synthetic: float = 1.0  # synthetic words for each recorded one
-    unknown: float = 0.25  # weight of a window without a command
+    unknown: float = 0.4  # weight of a window without a command
     phonemes: float = 0.3  # weight of the second loss
     seed: int = 11
 
@@ -124,8 +125,10 @@ def _batches(
         sounds = [disturb(_as_float(example.pcm), noises, chance) for example in chosen]
         labels = [example.label for example in chosen]
         sounds += [sound[::-1] for sound in sounds[: schedule.reversed]]
+        sounds += [disturb(sound, noises, chance) for sound in _spliced(chosen, schedule.spliced, chance)]
+        labels += [UNKNOWN] * (len(sounds) - len(labels))
         sounds += [silence(noises, chance) for _ in range(schedule.silent)]
-        labels += [UNKNOWN] * schedule.reversed + [SILENCE] * schedule.silent
+        labels += [SILENCE] * schedule.silent
         features = np.stack([log_mel(np.ascontiguousarray(sound)) for sound in sounds])
         mask(features, chance)
         phonemes = np.zeros((len(chosen), _LONGEST), np.int32)
@@ -133,6 +136,16 @@ def _batches(
         for row, length, example in zip(phonemes, lengths, chosen, strict=True):
             row[:length] = example.phonemes[:length]
         yield Batch(features, np.array(labels, np.int32), phonemes, lengths)
+
+
+def _spliced(chosen: Sequence[Example], most: int, chance: np.random.Generator) -> Iterator[NDArray[np.float32]]:
+    """Pieces of different commands put together, at most so many: fewer if there are few commands."""
+    commands = [example for example in chosen if example.label != UNKNOWN]
+    order = chance.permutation(len(commands))
+    pairs = [(commands[one], commands[other]) for one, other in zip(order, np.roll(order, 1), strict=True)]
+    different = [(one, other) for one, other in pairs if one.label != other.label]
+    for one, other in different[:most]:
+        yield splice(_as_float(one.pcm), _as_float(other.pcm), chance)
 
 
 def _as_float(pcm: NDArray[np.float32] | NDArray[np.int16]) -> NDArray[np.float32]:
