@@ -308,7 +308,7 @@ def test_messages_that_were_wiped_while_a_phone_waited_to_join_are_not_uploaded(
     outcome, *others = run(service, cohort)
     assert kinds(others) == [OutcomeKind.CONTRIBUTED] * 2
     assert outcome.kind is OutcomeKind.LEFT
-    assert "were deleted" in outcome.reason
+    assert "was deleted" in outcome.reason
     assert changed.sent == ["CheckIn", "Join", "Shares"]
     assert changed.contributions == []
     assert service.row(plan).survivors == 2
