@@ -117,7 +117,7 @@ def test_it_stops_when_asked_to_and_leaves_nothing_behind(data, tmp_path, number
         env=environment,
         start_new_session=True,
     )
-    eventually(lambda: list(tmp_path.glob("hushfold-evaluation-*")) or process.poll() is not None, seconds=120)
+    eventually(lambda: list(tmp_path.glob("hushfold-evaluation-*/*")) or process.poll() is not None, seconds=120)
     if number == signal.SIGINT:
         os.killpg(process.pid, number)
     else:

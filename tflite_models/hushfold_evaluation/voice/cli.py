@@ -17,7 +17,6 @@ from hushfold.errors import HushfoldError
 
 from ..errors import EvaluationError, UsageError
 from .measuring import Asked, Results, jobs_of, measure
-from .picture import draw
 from .report import tables, write
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit statuses
@@ -53,6 +52,8 @@ def evaluate(
     except KeyboardInterrupt:
         _err.print("Interrupted: no figures were saved.")
         raise typer.Exit(INTERRUPTED) from None
+    from .picture import draw  # matplotlib takes seconds to load, and the measuring processes need none
+
     write(output / "report.json", {"speakers": speakers, "minutes": minutes, "seed": seed}, results, seed)
     pictures = draw(results, output)
     for renderable in tables(results, seed):

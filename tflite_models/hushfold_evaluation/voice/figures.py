@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.special import chdtri  # scipy.stats takes seconds to load
 
 from ..statistics import Estimate, bootstrap
 
@@ -50,7 +50,7 @@ class Rate:
 
     @property
     def upper(self) -> float:
-        return float(chi2.ppf(CONFIDENCE, 2 * self.count + 2)) / 2 / self.hours if self.hours else math.nan
+        return float(chdtri(2 * self.count + 2, 1 - CONFIDENCE)) / 2 / self.hours if self.hours else math.nan
 
 
 def overall(shares: Sequence[Share], samples: NDArray[np.int64]) -> Estimate:

@@ -6,13 +6,14 @@ import multiprocessing
 import os
 import random
 import signal
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import as_completed
-from contextlib import closing
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import FrameType
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..errors import UsageError
@@ -100,21 +101,45 @@ def measure(
     """
     done: dict[tuple[str, ...], Any] = {}
     streamed = None
-    with workers(processes, log) as pool:
-        try:
-            futures = {pool.submit(_do, job, asked): job for job in jobs}
+    # The folder is this process's, so that others can be ended at any moment and leave nothing behind.
+    with TemporaryDirectory(prefix="hushfold-evaluation-") as folder:
+        with _workers(processes, log) as pool:
+            with _no_interrupt():
+                futures = {pool.submit(_do, job, asked, folder): job for job in jobs}
             for future in as_completed(futures):
                 done[futures[future]] = future.result()
                 advance()
-            if asked.minutes:
-                with workers(1, log) as alone:
-                    streamed = alone.submit(_do, ("stream",), asked).result()
-                advance()
+        if asked.minutes:
+            with _workers(1, log) as pool:
+                with _no_interrupt():
+                    stream = pool.submit(_do, ("stream",), asked, folder)
+                streamed = stream.result()
+            advance()
+    return _results(asked, done, streamed)
+
+
+@contextmanager
+def _workers(processes: int, log: Path) -> Iterator[ProcessPoolExecutor]:
+    """Processes that are ended in the middle of their work if this one is interrupted."""
+    with workers(processes, log) as pool:
+        try:
+            yield pool
         except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is on its way
             for child in multiprocessing.active_children():
                 child.terminate()
             raise
-    return _results(asked, done, streamed)
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Processes that are started within do not hear Ctrl-C, which a terminal sends to all of them: this one does, a
+    moment later, and ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _results(asked: Asked, done: Mapping[tuple[str, ...], Any], streamed: Streamed | None) -> Results:
@@ -137,13 +162,9 @@ def _results(asked: Asked, done: Mapping[tuple[str, ...], Any], streamed: Stream
     )
 
 
-def _do(job: tuple[str, ...], asked: Asked) -> Any:
-    """Do one job, in a process of its own: what it takes is read once for all jobs there."""
-    if _stopped:
-        raise KeyboardInterrupt
-    # The process that asked hears Ctrl-C too, and then ends this one: once, so that folders are cleared away.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _stop)
+def _do(job: tuple[str, ...], asked: Asked, folder: str) -> Any:
+    """Do one job, in a process of its own: what it takes is read once for all jobs there. Files go to the folder."""
+    tempfile.tempdir = folder
     kind, *of = job
     return _KINDS[kind](asked, *of)
 
@@ -261,12 +282,3 @@ def _foreign(data: Path) -> list[Clip]:
 @cache
 def _mfcc() -> Mfcc:
     return Mfcc()
-
-
-_stopped = False
-
-
-def _stop(_number: int, _frame: FrameType | None) -> None:
-    global _stopped
-    _stopped = True
-    raise KeyboardInterrupt

@@ -17,8 +17,8 @@ from hushfold import Device, KeyFile
 from hushfold.conditions import SimulatedConditions
 from hushfold.device import VOICE_MODEL, bundled_model
 from hushfold.errors import AudioError, RecordingRefused
-from hushfold.voice.matching import Utterance
-from hushfold.voice.recognition import THRESHOLD, KnownWord, Recogniser, away
+from hushfold.voice.matching import KnownDistances
+from hushfold.voice.recognition import KnownWord, Recogniser, Said, away
 from hushfold.voice.sound import SpokenSound
 from hushfold.voice.voice import Detection, VoiceStream
 from hushfold_format import VoiceFiles
@@ -117,11 +117,13 @@ class OwnTaughtWords:
         self._ears, self._words, self.refused = ears, words, refused
 
     def guess(self, clip: Clip) -> Guess:
-        spoken = self._ears.utterance(clip)
-        if spoken is None or not self._words:
+        said = self._ears.said(clip)
+        if said is None or not self._words:
             return Guess("", float("inf"), accepted=False)
-        word, distance = min(away(spoken, self._words).items(), key=lambda item: item[1])
-        return Guess(word, distance, distance <= THRESHOLD)
+        measure = KnownDistances()  # computed once for both
+        word, distance = min(away(said.utterance, self._words, measure).items(), key=lambda item: item[1])
+        heard = self._ears.recogniser.decide(said, self._words, (), measure=measure)
+        return Guess(word, distance, accepted=heard is not None and heard.own)
 
     def without(self, word: str) -> OwnTaughtWords:
         return OwnTaughtWords(self._ears, [known for known in self._words if known.name != word], self.refused)
@@ -132,17 +134,17 @@ class _Ears:
 
     def __init__(self, model: Path | None) -> None:
         files = VoiceFiles.load(model or bundled_model(VOICE_MODEL))
-        self._recogniser = Recogniser(files, files.weights)
-        self._utterances: dict[Clip, Utterance | None] = {}
+        self.recogniser = Recogniser(files, files.weights)
+        self._said: dict[Clip, Said | None] = {}
 
-    def utterance(self, clip: Clip) -> Utterance | None:
+    def said(self, clip: Clip) -> Said | None:
         """What the model makes of a clip; None if there is nothing in it."""
-        if clip not in self._utterances:
+        if clip not in self._said:
             try:
-                self._utterances[clip] = self._recogniser.utterance(SpokenSound.of(clip.pcm))
+                self._said[clip] = self.recogniser.hear(SpokenSound.of(clip.pcm))
             except AudioError:
-                self._utterances[clip] = None
-        return self._utterances[clip]
+                self._said[clip] = None
+        return self._said[clip]
 
 
 @cache

@@ -15,7 +15,6 @@ from importlib.util import find_spec
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fftpack import dct
-from sklearn.svm import SVC  # type: ignore[import-untyped]
 
 from .clips import COMMANDS, RATE, Audio, Clip
 from .recognisers import Guess
@@ -63,24 +62,26 @@ class Mfcc:
 
 
 class MfccWords:
-    """A support-vector machine that has learned two words or more.
+    """A support-vector machine that has learned three words or more.
 
-    It always takes a clip for one of them. The distance is the negative of its largest decision value, which was not
-    made for rejection but is what there is.
+    It always takes a clip for one of them. The distance is by how much the largest decision value, the votes of a word
+    against each other one and a fraction for how clear they are, is less than all votes: not made for rejection, but
+    what there is.
     """
 
     refused = 0
 
     def __init__(self, features: Mfcc, takes: Mapping[str, Sequence[Clip]]) -> None:
+        from sklearn.svm import SVC  # type: ignore[import-untyped]  # seconds, which nobody else should wait for
+
         self._features, self._takes = features, takes
         vectors = [features.vector(clip) for clips in takes.values() for clip in clips]
         self._machine = SVC(C=_C, gamma="scale").fit(vectors, [word for word, clips in takes.items() for _ in clips])
 
     def guess(self, clip: Clip) -> Guess:
         vector = self._features.vector(clip)[None]
-        return Guess(
-            str(self._machine.predict(vector)[0]), -float(self._machine.decision_function(vector).max()), accepted=True
-        )
+        votes = float(self._machine.decision_function(vector).max())
+        return Guess(str(self._machine.predict(vector)[0]), len(self._takes) - 1 - votes, accepted=True)
 
     def recognise(self, clip: Clip) -> str:
         return str(self._machine.predict(self._features.vector(clip)[None])[0])
