@@ -236,6 +236,11 @@ def _pretrain(folder: Path, epochs: int = 3, stop_at: int | None = None) -> tupl
     return pretrain(SMALL, RECORDED, SYNTHETIC, NOISES, 5, (placed, labels), folder, schedule, report)
 
 
+def test_too_few_words_for_a_batch(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="6 words are no batch of 8"):
+        pretrain(SMALL, RECORDED[:3], SYNTHETIC, NOISES, 5, (np.zeros(0), np.zeros(0)), tmp_path, SCHEDULE)
+
+
 @pytest.mark.slow
 class TestPretraining:
     def test_it_learns(self, tmp_path: Path) -> None:

@@ -94,13 +94,18 @@ def pretrain(
         folder: for checkpoints.
         schedule: how long and how fast.
         report: told now and then how far it is.
+
+    Raises:
+        ValueError: the words are less than a batch.
     """
+    drawn = min(len(synthetic), round(schedule.synthetic * len(recorded)))
+    steps = (len(recorded) + drawn) // schedule.words
+    if not steps:
+        raise ValueError(f"{len(recorded) + drawn} words are no batch of {schedule.words}")
     run = _Run(config, phonemes, folder, schedule)
     for epoch in range(int(run.epoch), schedule.epochs):
         chance = np.random.default_rng([schedule.seed, epoch])
-        drawn = min(len(synthetic), round(schedule.synthetic * len(recorded)))
         lesson = [*recorded, *(synthetic[at] for at in chance.permutation(len(synthetic))[:drawn])]
-        steps = len(lesson) // schedule.words
         losses: list[float] = []
         for number, batch in enumerate(_batches(lesson, noises, schedule, chance)):
             losses.append(run.train(batch, (epoch + number / steps) / schedule.epochs))
@@ -157,7 +162,7 @@ class _Run:
     """The state of a training run, which is kept in a folder."""
 
     def __init__(self, config: VoiceConfig, phonemes: int, folder: Path, schedule: Schedule) -> None:
-        self._config, self._schedule, self._blank = config, schedule, phonemes
+        self._config, self._schedule = config, schedule
         start = initial_vector(config, schedule.seed)
         self._variables = {name: tf.Variable(value) for name, value in split(config, start).items()}
         self._spelling = [tf.Variable(tf.zeros([config.width3, phonemes + 1])), tf.Variable(tf.zeros([phonemes + 1]))]
