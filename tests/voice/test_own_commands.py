@@ -133,7 +133,7 @@ def test_what_is_proven_is_proven_anew_on_other_weights(obeying, voice_files, co
 
 def test_a_false_wake_of_a_taught_word_does_not_wake_again_and_the_word_does(voice):
     voice.words.teach("lumos", takes("siamo", 3))
-    voice.sensitivity = 0.6  # so that there is one
+    voice.sensitivity = 10  # so that there is one
     wake = voice.recognise(say("siano", 20))
     assert wake.word == "lumos"
     voice.correct(wake, None)
