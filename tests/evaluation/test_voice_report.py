@@ -63,7 +63,9 @@ def results(*, streams=True, missing=()):
         personal={name: [personal(takes, float("inf")) for takes in (1, 3, 5)] for name in (HUSHFOLD, MFCC)},
         digits=digit_figures(trials, seed=0),
         alarms={SPEECH: Rate(2, 1.0), NOISE: Rate(0, 0.5)} if streams else {},
-        streamed=Streamed(3600.2, 0.0312, 21_400_000, 0.1872, nan, Share(430, 450), Rate(3, 1.0)) if streams else None,
+        streamed=Streamed(3600.2, 0.0312, 21_400_000, 0.1872, nan, Share(400, 430), Share(430, 450), Rate(3, 1.0))
+        if streams
+        else None,
         missing=missing,
     )
 
@@ -84,7 +86,7 @@ def test_the_tables_fit_into_80_columns(streams):
     assert "nan" not in text
     for figure in ("90.0", "95.6", "91.1-98.9", "86.7", "0.50", "40.0"):
         assert figure in text
-    for figure in ("6.3", "6.0", "187 ms", "21.4 MB", "3.1", "95.6"):
+    for figure in ("6.3", "6.0", "187 ms", "21.4 MB", "3.1", "93.0"):
         assert (figure in text) >= streams
     assert "2 recordings were refused" in text
 

@@ -88,6 +88,7 @@ def test_a_stream_is_fed_in_blocks_and_latency_is_sound_from_the_end_of_the_word
     assert found.alarms.count == 0
     assert 0.1 <= found.p50 <= 0.1 + streaming.BLOCK / RATE + 0.02
     assert found.p50 <= found.p95 <= 0.15
+    assert found.prompt == Share(found.found.count, found.found.count)
     assert 0 < found.share < 1
     assert found.seconds == pytest.approx(60, abs=5)
 

@@ -16,7 +16,7 @@ from .measuring import HUSHFOLD, MFCC, Results
 CONFUSION, SPEAKERS = "confusion.png", "speakers.png"
 
 _INK, _ORANGE, _GREY = "#222222", "#d55e00", "#bbbbbb"  # told apart by colour-blind people too
-_DOTS = {"before": (_ORANGE, 9), "1": ("#9ecae1", 9), "3": ("#4292c6", 7), "5": ("#08303b", 4)}
+_DOTS = {"before": (_ORANGE, 12), "1": ("#9ecae1", 9), "3": ("#4292c6", 7), "5": ("#08303b", 4)}
 """By the number of recordings: colour and size."""
 
 _DOTS_PER_INCH = 150

@@ -4,7 +4,8 @@
     memory     the most that was resident while listening, beyond what was there before the voice was loaded, with
                Python, numpy, the LiteRT runtime and the clips
     latency    seconds of sound from a word's end to the end of the block in which the word was told, for commands that
-               were told as what they are. Where a word ends is estimated by its level (`clips.spoken`).
+               were told as what they are; `prompt` are those with 250 ms or less. Where a word ends is estimated by its
+               level (`clips.spoken`)
     found      percent of the commands that were told as what they are
     alarms     base words that were told where no command was said
 
@@ -29,6 +30,7 @@ from .figures import Rate, Share
 from .recognisers import Listening, Told
 
 BLOCK = 320  # samples, 20 ms
+PROMPT = 0.25  # seconds
 _LOOKED_AT = 250  # blocks between two looks at the memory
 _TOLERANCE = 0.25  # seconds by which what was told may lie beside the word
 
@@ -42,6 +44,7 @@ class Streamed:
     memory: int
     p50: float
     p95: float
+    prompt: Share
     found: Share
     alarms: Rate
 
@@ -76,6 +79,7 @@ def measure(listening: Listening, stream: Iterable[Piece], resident_before: int)
         memory=max(0, most - resident_before),
         p50=float(p50),
         p95=float(p95),
+        prompt=Share.of([latency <= PROMPT for latency in latencies]),
         found=found_words,
         alarms=Rate(alarms, seconds / 3600),
     )
