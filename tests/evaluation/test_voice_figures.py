@@ -63,16 +63,40 @@ def test_base_words_are_counted_by_word_and_speaker():
     clips = [clip(word, "anna") for word in COMMANDS]
     clips += [clip("left", "ben", detune=OFF)] * 5 + [clip("left", "ben", detune=1.08)] * 5
     foreign = [clip(word, "cleo") for word in OTHERS] + [clip("open", "cleo", detune=1.08 ** -(12 - 3))] * 2
-    found = base.measure(ToneCommands(), clips, foreign)
+    found = base.measure(ToneCommands(), clips, foreign, seed=0)
     assert found.confusions.sum() == 22
     assert np.array_equal(found.confusions[np.arange(12), np.arange(12)], np.ones(12))
     left, up = COMMANDS.index("left"), COMMANDS.index("up")
     assert found.confusions[left, -1] == 5
     assert found.confusions[left, up] == 5
-    assert found.accuracy(0).value == pytest.approx(100 * 12 / 22)
-    assert found.missed() == pytest.approx(100 * 5 / 22)
-    assert found.worst() == 0
-    assert found.accepted(0).value == pytest.approx(25)
+    assert found.closest.value == pytest.approx(100 * 17 / 22)
+    assert found.accuracy.value == pytest.approx(100 * 12 / 22)
+    assert found.missed == pytest.approx(100 * 5 / 22)
+    assert found.worst == 0
+    assert found.foreign.value == pytest.approx(25)
+    assert found.foreign_clips == 8
+    assert found.by_speaker["ben"] == Share(0, 10)
+
+
+def test_the_strict_threshold_of_base_words_is_that_of_one_foreign_clip_in_a_hundred():
+    """Of 200 foreign clips two may pass, which are 0.2 and 0.4 % off a word: then 0.5 % is still too far."""
+    off = [1.002, 1.004, *[1.006] * 198]
+    foreign = [clip("left", "cleo", seconds=1, detune=detune) for detune in off]
+    clips = [clip("up", seconds=1, detune=detune) for detune in (1.0, 1.003, 1.008, 1.02)]
+    found = base.measure(ToneCommands(), clips, foreign, seed=0)
+    assert found.closest.value == 100
+    assert found.accuracy.value == 75
+    assert found.at_one_percent.value == 50
+
+
+def test_without_distances_there_is_no_strict_threshold():
+    class Certain(ToneCommands):
+        def guess(self, recording):
+            return super().guess(recording)._replace(distance=math.nan)
+
+    found = base.measure(Certain(), [clip("up")], [clip("open")], seed=0)
+    assert found.accuracy.value == 100
+    assert math.isnan(found.at_one_percent.value)
 
 
 def test_a_sample_is_drawn_once_and_stays_in_order():

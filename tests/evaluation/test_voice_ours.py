@@ -61,15 +61,21 @@ def test_nothing_taught_is_nothing_told():
     assert taught.guess(HEARD[0]).distance == np.inf
 
 
+def rising(seed):
+    falling = varied("close", seed)
+    return Clip(np.ascontiguousarray(falling.pcm[::-1]), "close", "anna")
+
+
 def test_a_correction_is_kept_by_the_device():
     with closing(OwnVoice()) as own:
+        assert own.recognise(varied("open", 50)) is None
         for take in range(3):
             own.correct(varied("open", take), "zero")
-            own.correct(varied("close", take), "five")
+            own.correct(rising(take), "five")
         own.correct(SILENCE, "zero")
         own.correct(TOO_SHORT, "zero")
         assert own.recognise(varied("open", 50)) == "zero"
-        assert own.recognise(varied("close", 50)) == "five"
+        assert own.recognise(rising(50)) == "five"
 
 
 def test_a_stream_tells_taught_words():
@@ -83,3 +89,13 @@ def test_a_stream_tells_taught_words():
         told += listening.flush()
     assert [(each.word, each.own) for each in told] == [(WORDS[0], True)]
     assert 1.0 <= told[0].start < told[0].end < 2.0
+
+
+def test_base_words_are_given_out_as_a_device_does():
+    with closing(OwnVoice()) as own:
+        guesses = [own.guess(each) for each in (*HEARD, SILENCE)]
+        assert [guess.word if guess.accepted else None for guess in guesses] == [
+            own.recognise(each) for each in (*HEARD, SILENCE)
+        ]
+    assert all(0 <= guess.distance <= 1 for guess in guesses[:-1])
+    assert guesses[-1].distance == np.inf

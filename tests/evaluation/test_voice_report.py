@@ -24,7 +24,8 @@ def base():
     np.fill_diagonal(confusions, 45)
     confusions[:, -1] = 5
     speakers = {f"sc-{number}": Share(9, 10) for number in range(60)}
-    return Base(confusions, speakers, {"pw-1": Share(1, 100), "pw-2": Share(0, 100)})
+    wide, none = Estimate(100.0, 100.0, 100.0), Estimate(float("nan"), float("nan"), float("nan"))
+    return Base(confusions, speakers, wide, Estimate(90.0, 88.8, 91.2), 10.0, 90.0, Estimate(0.5, 0.0, 1.0), none, 200)
 
 
 def personal(takes, threshold=0.4):
@@ -73,7 +74,7 @@ def results(*, streams=True, missing=()):
 def printed(shown):
     out = StringIO()
     console = Console(file=out, width=80, highlight=False)
-    for renderable in report.tables(shown, seed=0):
+    for renderable in report.tables(shown):
         console.print(renderable)
     return out.getvalue()
 
@@ -98,12 +99,13 @@ def test_what_is_not_installed_says_how_to_get_it():
 
 
 def test_the_file_holds_everything_and_is_json(tmp_path):
-    report.write(tmp_path / "report.json", {"seed": 0}, results(missing=(POCKETSPHINX,)), seed=0)
+    report.write(tmp_path / "report.json", {"seed": 0}, results(missing=(POCKETSPHINX,)))
     written = json.loads((tmp_path / "report.json").read_text(), parse_constant=lambda _: pytest.fail("not JSON"))
     assert written["asked"] == {"seed": 0}
     ours = written["base_words"][HUSHFOLD]
     assert ours["accuracy"]["value"] == pytest.approx(90)
     assert ours["foreign"]["value"] == pytest.approx(0.5)
+    assert ours["at_one_percent"] == {"value": None, "low": None, "high": None}
     assert ours["confusions"]["said"] == list(COMMANDS)
     assert len(ours["confusions"]["clips"][0]) == len(ours["confusions"]["heard"]) == 13
     assert written["false_alarms"][NOISE]["per_hour_at_most"] == pytest.approx(5.99, abs=0.01)

@@ -1,12 +1,14 @@
 """Base words, said by speakers who were not trained on.
 
-    accuracy   percent of the clips of base words that are recognised as what they are; one that is taken for nothing
-               counts as missed
+    closest    percent of the clips of base words to which the right one is the nearest, whatever the threshold
+    accuracy   percent that are recognised as what they are at the product's threshold
+    missed     percent that are taken for nothing
     worst      accuracy of the speaker with the lowest, among those with five clips or more
     foreign    percent of clips of other words, by speakers of other sets, that are taken for a base word
+    at 1 %     accuracy at the threshold at which 1 % of these are
 
-Intervals are over speakers. Peers have the same clips: pocketsphinx as it comes, and MFCC with a support-vector machine
-that has learned from the speakers the base has learned from.
+Intervals are over speakers, with the threshold for 1 % as it is. Peers have the same clips: pocketsphinx as it comes,
+and MFCC with a support-vector machine that has learned from the speakers the base has learned from.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..statistics import Estimate, resamples
 from .clips import COMMANDS, Clip
-from .figures import Share, overall, worst
+from .figures import FALSE_ACCEPTS, NO_ESTIMATE, Share, overall, threshold_at, worst
 from .recognisers import Commands
 
 NOTHING = "nothing"
@@ -29,46 +31,49 @@ LEAST_CLIPS = 5
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What one recogniser makes of base words, and of other words.
+    """What one recogniser makes of base words, and of other words; see the module. Percentages.
 
     Attributes:
         confusions: clips of each word and what they were taken for, `[COMMANDS, COMMANDS + nothing]`.
-        by_speaker: hits.
-        foreign: what was taken for a base word, by speaker.
+        by_speaker: accuracy.
+        foreign_clips: how many there were.
     """
 
     confusions: NDArray[np.int64]
     by_speaker: dict[str, Share]
-    foreign: dict[str, Share]
-
-    def accuracy(self, seed: int) -> Estimate:
-        return _percent(self.by_speaker, seed)
-
-    def accepted(self, seed: int) -> Estimate:
-        """The figure `foreign`."""
-        return _percent(self.foreign, seed)
-
-    def missed(self) -> float:
-        """Percent of the clips that were taken for nothing."""
-        return 100 * float(self.confusions[:, -1].sum() / self.confusions.sum())
-
-    def worst(self) -> float:
-        return worst(list(self.by_speaker.values()), LEAST_CLIPS)
+    closest: Estimate
+    accuracy: Estimate
+    missed: float
+    worst: float
+    foreign: Estimate
+    at_one_percent: Estimate
+    foreign_clips: int
 
 
-def measure(recogniser: Commands, clips: Sequence[Clip], foreign: Sequence[Clip]) -> Base:
-    """Have a recogniser hear clips of base words, and of words that are none."""
+def measure(recogniser: Commands, clips: Sequence[Clip], foreign: Sequence[Clip], seed: int) -> Base:
+    """Have a recogniser hear clips of base words, and of words that are none; the seed is of the intervals."""
+    guesses = [recogniser.guess(clip) for clip in clips]
+    others = [recogniser.guess(clip) for clip in foreign]
     columns = (*COMMANDS, NOTHING)
     confusions = np.zeros((len(COMMANDS), len(columns)), np.int64)
-    hits: dict[str, list[bool]] = {}
-    for clip in clips:
-        heard = recogniser.recognise(clip) or NOTHING
-        confusions[COMMANDS.index(clip.word), columns.index(heard)] += 1
-        hits.setdefault(clip.speaker, []).append(heard == clip.word)
-    taken: dict[str, list[bool]] = {}
-    for clip in foreign:
-        taken.setdefault(clip.speaker, []).append(recogniser.recognise(clip) is not None)
-    return Base(confusions, _shares(hits), _shares(taken))
+    for clip, guess in zip(clips, guesses, strict=True):
+        confusions[COMMANDS.index(clip.word), columns.index(guess.word if guess.accepted else NOTHING)] += 1
+    hits = [guess.word == clip.word for clip, guess in zip(clips, guesses, strict=True)]
+    right = _by_speaker(clips, [hit and guess.accepted for hit, guess in zip(hits, guesses, strict=True)])
+    distances = np.array([guess.distance for guess in others])
+    limit = threshold_at(FALSE_ACCEPTS, distances)
+    strict = _by_speaker(clips, [hit and guess.distance <= limit for hit, guess in zip(hits, guesses, strict=True)])
+    return Base(
+        confusions,
+        right,
+        closest=_percent(_by_speaker(clips, hits), seed),
+        accuracy=_percent(right, seed),
+        missed=Share.of([not guess.accepted for guess in guesses]).percent,
+        worst=worst(list(right.values()), LEAST_CLIPS),
+        foreign=_percent(_by_speaker(foreign, [guess.accepted for guess in others]), seed),
+        at_one_percent=NO_ESTIMATE if np.isnan(distances).any() else _percent(strict, seed),
+        foreign_clips=len(foreign),
+    )
 
 
 def sample(clips: Sequence[Clip], most: int, seed: int) -> list[Clip]:
@@ -79,8 +84,11 @@ def sample(clips: Sequence[Clip], most: int, seed: int) -> list[Clip]:
     return [clips[at] for at in np.sort(drawn)]
 
 
-def _shares(truths: dict[str, list[bool]]) -> dict[str, Share]:
-    return {speaker: Share.of(each) for speaker, each in truths.items()}
+def _by_speaker(clips: Sequence[Clip], truths: Sequence[bool]) -> dict[str, Share]:
+    grouped: dict[str, list[bool]] = {}
+    for clip, truth in zip(clips, truths, strict=True):
+        grouped.setdefault(clip.speaker, []).append(truth)
+    return {speaker: Share.of(each) for speaker, each in grouped.items()}
 
 
 def _percent(shares: dict[str, Share], seed: int) -> Estimate:

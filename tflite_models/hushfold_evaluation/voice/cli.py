@@ -54,9 +54,9 @@ def evaluate(
         raise typer.Exit(INTERRUPTED) from None
     from .picture import draw  # matplotlib takes seconds to load, and the measuring processes need none
 
-    write(output / "report.json", {"speakers": speakers, "minutes": minutes, "seed": seed}, results, seed)
+    write(output / "report.json", {"speakers": speakers, "minutes": minutes, "seed": seed}, results)
     pictures = draw(results, output)
-    for renderable in tables(results, seed):
+    for renderable in tables(results):
         _out.print("", renderable, sep="\n") if not isinstance(renderable, str) else _out.print(renderable)
     _out.print()
     _out.print(f"Saved: {', '.join(map(str, (output / 'report.json', *pictures)))}", soft_wrap=True)

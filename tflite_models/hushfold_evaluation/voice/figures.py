@@ -13,6 +13,8 @@ from scipy.special import chdtri  # scipy.stats takes seconds to load
 from ..statistics import Estimate, bootstrap
 
 CONFIDENCE = 0.95
+FALSE_ACCEPTS = 0.01
+"""Share of foreign clips that the strict threshold accepts."""
 NO_ESTIMATE = Estimate(math.nan, math.nan, math.nan)
 
 

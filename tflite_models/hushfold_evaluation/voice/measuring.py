@@ -174,9 +174,9 @@ def _base(asked: Asked, name: str) -> Base:
     foreign = base.sample(_foreign(asked.data), FOREIGN, asked.seed)
     if name == HUSHFOLD:
         with closing(OwnVoice(asked.model)) as own:
-            return base.measure(own, clips, foreign)
+            return base.measure(own, clips, foreign, asked.seed)
     recogniser: Commands = Pocketsphinx() if name == POCKETSPHINX else _trained(asked.data)
-    return base.measure(recogniser, clips, foreign)
+    return base.measure(recogniser, clips, foreign, asked.seed)
 
 
 def _trained(data: Path) -> Commands:

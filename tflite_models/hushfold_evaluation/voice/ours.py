@@ -1,7 +1,7 @@
 """The SDK's voice as an app embeds it, with a folder and a store of its own for each speaker.
 
-What is measured is what is shipped: words are taught, corrected and kept by a device. Only for words that were taught
-the device's recogniser is asked directly, since it tells distances, and what it makes of a clip is kept for the next
+What is measured is what is shipped: words are taught, corrected and kept by a device. Only distances are asked of its
+recogniser, and whether it accepts words that were taught, since what it makes of a clip is kept there for the next
 speaker; `tests/evaluation/test_voice_ours.py` compares the two.
 """
 
@@ -23,7 +23,7 @@ from hushfold.voice.sound import SpokenSound
 from hushfold.voice.voice import Detection, VoiceStream
 from hushfold_format import VoiceFiles
 
-from .clips import RATE, Audio, Clip
+from .clips import COMMANDS, RATE, Audio, Clip
 from .recognisers import Guess, Told
 
 
@@ -35,6 +35,7 @@ class OwnVoice:
     """
 
     def __init__(self, model: Path | None = None) -> None:
+        self._model = model
         self._folder = TemporaryDirectory(prefix="hushfold-evaluation-")
         folder = Path(self._folder.name)
         self._device = Device(
@@ -44,6 +45,14 @@ class OwnVoice:
     def recognise(self, clip: Clip) -> str | None:
         detection = self._device.voice.recognise(clip.pcm)
         return detection.word if detection else None
+
+    def guess(self, clip: Clip) -> Guess:
+        """The most probable base word; accepted if the device gives it out. Its distance is 1 less the probability."""
+        said = _ears(self._model).said(clip)
+        if said is None:
+            return Guess("", float("inf"), accepted=False)
+        word = max(COMMANDS, key=lambda name: said.probabilities[name])
+        return Guess(word, 1 - said.probabilities[word], self.recognise(clip) == word)
 
     def correct(self, clip: Clip, word: str) -> None:
         """As the user would: confirm what was recognised, correct what was not. Silence cannot be corrected."""

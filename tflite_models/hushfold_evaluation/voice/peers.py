@@ -9,6 +9,7 @@ it, and a grammar of the base words.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 
@@ -83,9 +84,6 @@ class MfccWords:
         votes = float(self._machine.decision_function(vector).max())
         return Guess(str(self._machine.predict(vector)[0]), len(self._takes) - 1 - votes, accepted=True)
 
-    def recognise(self, clip: Clip) -> str:
-        return str(self._machine.predict(self._features.vector(clip)[None])[0])
-
     def without(self, word: str) -> MfccWords:
         return MfccWords(self._features, {other: clips for other, clips in self._takes.items() if other != word})
 
@@ -105,13 +103,14 @@ class Pocketsphinx:
         self._decoder.add_jsgf_string("commands", _GRAMMAR.format(" | ".join(words)))
         self._decoder.activate_search("commands")
 
-    def recognise(self, clip: Clip) -> str | None:
+    def guess(self, clip: Clip) -> Guess:
         samples = np.round(np.clip(clip.pcm, -1, 1) * 32_767).astype("<i2")
         self._decoder.start_utt()
         self._decoder.process_raw(samples.tobytes(), full_utt=True)
         self._decoder.end_utt()
         hypothesis = self._decoder.hyp()
-        return str(hypothesis.hypstr) or None if hypothesis else None
+        word = str(hypothesis.hypstr) if hypothesis else ""
+        return Guess(word, math.nan, accepted=bool(word))
 
 
 def _mel(frequency: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -23,13 +23,12 @@ from numpy.typing import NDArray
 
 from ..statistics import Estimate, resamples
 from .clips import Clip
-from .figures import Share, overall, threshold_at, worst
+from .figures import FALSE_ACCEPTS, Share, overall, threshold_at, worst
 from .recognisers import Guess, Teachable
 
 TAKES = (1, 3, 5)
 FIRST_TESTED = 5
 """Index of the first take that is tested on, of each word."""
-FALSE_ACCEPTS = 0.01
 FOREIGN, OTHERS = 300, 100
 """Clips drawn for each speaker, at most."""
 

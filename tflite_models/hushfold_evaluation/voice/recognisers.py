@@ -8,24 +8,23 @@ from typing import NamedTuple, Protocol
 from .clips import Audio, Clip
 
 
-class Commands(Protocol):
-    """Knows the base words."""
-
-    def recognise(self, clip: Clip) -> str | None:
-        """The base word in a clip; None if it is none."""
-
-
 class Guess(NamedTuple):
-    """The taught word that is nearest to a clip.
+    """The word that is nearest to a clip, of those that are known.
 
     Attributes:
-        distance: lower is nearer; comparable between clips.
+        distance: lower is nearer; comparable between clips. NaN where a recogniser tells none.
         accepted: whether the product gives the word out.
     """
 
     word: str
     distance: float
     accepted: bool
+
+
+class Commands(Protocol):
+    """Knows the base words."""
+
+    def guess(self, clip: Clip) -> Guess: ...
 
 
 class TaughtWords(Protocol):
