@@ -34,7 +34,7 @@ LEAST_PROBABILITY = 0.99
 
 _NEAREST = 2  # recordings of a word that count: one may be odd
 _SPREAD_WEIGHT = 0.5  # of how far apart a word's own recordings are
-_TYPICAL_SPREAD = 1.35  # of a word with a single recording
+_TYPICAL_SPREAD = 1.2  # of a word with a single recording
 _SAME = _TYPICAL_SPREAD / 2  # distance below which a sound is the same: nobody says a word so alike twice
 _SOFTNESS = 0.06  # distance over which a score goes from 0.5 to 0.73
 _LONG = 120  # frames: what is longer is heard second by second
