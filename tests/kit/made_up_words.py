@@ -1,6 +1,6 @@
 """Made-up words, each said in any number of takes: what a person teaches and a device recognises, without recordings.
 
-A word is a string of phones, one letter each; `say("siamo", take)` is one take of it. Vowels and nasals are harmonics
+A word is a string of phones, one letter each; `say("katam", take)` is one take of it. Vowels and nasals are harmonics
 of a gliding pitch under formants that move from phone to phone, fricatives are noise in a band, and plosives are a
 closure with a burst. From take to take pitch, pace, formants and loudness differ, as they do when somebody repeats a
 word; another speaker has another pitch and a vocal tract of another length.
@@ -22,13 +22,14 @@ VOWELS = {  # Hz: the first three formants
 NASALS = {"m": (250, 1000, 2200), "n": (260, 1500, 2500)}
 FRICATIVES = {"s": (4500, 7500, 0.12), "x": (2000, 4500, 0.15), "f": (1000, 7500, 0.03)}  # Hz and loudness
 PLOSIVES = {"t": (3000, 6000, 0.2), "k": (1200, 2500, 0.2)}
-WORDS = ("siamo", "kuxi", "atofe", "nime", "ousa", "fuko", "tixem", "eskau")
+WORDS = ("katam", "eskau", "atofe", "kimi", "souf", "imax", "sexunex", "nufixuf")
 """Words of which none sounds like another."""
-COMMANDS = {"left": "siamo", "right": "kuxi", "up": "atofe", "down": "nime"}
+COMMANDS = {"left": "katam", "right": "eskau", "up": "atofe", "down": "kimi"}
 """Of the base, and the words that a base may be trained to take for them."""
 
 _WIDTH = 90.0  # Hz, of a formant
 _CLOSURE = 0.05  # seconds
+_BREATH = 0.16  # of the peak: noise that makes two takes as unlike one another as a person's are
 
 
 @cache
@@ -52,8 +53,10 @@ def say(word, take=0, *, pitch=120.0, tract=1.0, around=0.3, floor=-62.0, peak=0
             burst = length - round(_CLOSURE * RATE)
             voiced[start + length - burst : start + length] += _hiss(burst, PLOSIVES[phone], tract, chance)
         start += length
+    edge = np.minimum(1, np.minimum(np.arange(samples), np.arange(samples)[::-1]) / (0.02 * RATE))
+    voiced = voiced / np.abs(voiced).max() + _BREATH * edge * chance.standard_normal(samples)
     rest = np.zeros(round(around * RATE))
-    sound = np.concatenate((rest, voiced * peak * chance.uniform(0.7, 1.2) / np.abs(voiced).max(), rest))
+    sound = np.concatenate((rest, peak * chance.uniform(0.7, 1.2) * voiced, rest))
     sound += chance.standard_normal(len(sound)) * 10 ** (floor / 20)
     sound = np.clip(sound, -1, 1).astype(np.float32)
     sound.flags.writeable = False  # it is shared

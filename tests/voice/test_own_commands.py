@@ -15,7 +15,7 @@ from hushfold.voice.repertoire import MOST_OF_COMMAND, MOST_REJECTED
 from hushfold.voice.sound import SpokenSound
 from hushfold.voice.voice import Detection
 
-ACCENT = "ousa"  # how this user says "left"
+ACCENT = "souf"  # how this user says "left"
 
 
 def detected(pcm, word="left", own=False):
@@ -51,7 +51,7 @@ def test_an_accent_is_learned_from_corrections(obeying):
         assert heard(obeying, say(ACCENT, take)) == ("left", True)
     for command, word in COMMANDS.items():  # and nothing else has changed
         assert heard(obeying, say(word, 20))[0] == command
-    assert heard(obeying, say("fuko")) is None
+    assert heard(obeying, say("imax")) is None
 
 
 def test_too_few_recordings_prove_nothing(obeying):
@@ -98,20 +98,20 @@ def test_a_gain_for_one_command_that_costs_another_as_much_is_no_gain(obeying):
 
 def test_words_that_were_taught_compete_in_the_trial(obeying):
     """A command that is taken for a word of the user's own is told from it, if recordings of it are nearer."""
-    obeying.words.teach("lumos", takes("ousa", 3, first=30))
-    assert heard(obeying, say("ousi", 20)) in (("lumos", True), None)
-    assert correct(obeying, takes("ousi", 5), "left").adopted
-    assert heard(obeying, say("ousi", 20)) == ("left", True)
-    assert heard(obeying, say("ousa", 20)) == ("lumos", True)
+    obeying.words.teach("lumos", takes("souf", 3, first=30))
+    assert heard(obeying, say("siuf", 20)) != ("left", True)
+    assert correct(obeying, takes("siuf", 5), "left").adopted
+    assert heard(obeying, say("siuf", 20)) == ("left", True)
+    assert heard(obeying, say("souf", 20)) == ("lumos", True)
 
 
 def test_the_newest_recordings_of_a_command_count(obeying):
-    correct(obeying, takes("fuko", MOST_OF_COMMAND), "left")
-    assert heard(obeying, say("fuko", 20)) == ("left", True)
+    correct(obeying, takes("imax", MOST_OF_COMMAND), "left")
+    assert heard(obeying, say("imax", 20)) == ("left", True)
     trial = correct(obeying, takes(ACCENT, MOST_OF_COMMAND), "left")
     assert trial.recordings == MOST_OF_COMMAND
     assert heard(obeying, say(ACCENT, 20)) == ("left", True)
-    assert heard(obeying, say("fuko", 20)) is None
+    assert heard(obeying, say("imax", 20)) is None
 
 
 def test_what_is_proven_is_proven_anew_on_other_weights(obeying, voice_files, commanded):
@@ -132,15 +132,15 @@ def test_what_is_proven_is_proven_anew_on_other_weights(obeying, voice_files, co
 
 
 def test_a_false_wake_of_a_taught_word_does_not_wake_again_and_the_word_does(voice):
-    voice.words.teach("lumos", takes("siamo", 3))
+    voice.words.teach("lumos", takes("katam", 3))
     voice.sensitivity = 10  # so that there is one
-    wake = voice.recognise(say("siano", 20))
+    wake = voice.recognise(say("katan", 20))
     assert wake.word == "lumos"
     voice.correct(wake, None)
-    assert heard(voice, say("siano", 20)) is None
-    assert heard(voice, say("siano", 21)) is None
+    assert heard(voice, say("katan", 20)) is None
+    assert heard(voice, say("katan", 21)) is None
     for take in range(20, 25):
-        assert heard(voice, say("siamo", take)) == ("lumos", True)
+        assert heard(voice, say("katam", take)) == ("lumos", True)
 
 
 def test_a_false_wake_of_a_command_does_not_wake_again(obeying):
@@ -160,40 +160,40 @@ def test_one_rejection_by_mistake_does_not_cost_the_command(obeying):
 def test_what_is_only_like_a_command_is_told_from_it_once_there_are_recordings_of_both(obeying):
     """The base takes both for it."""
     like = {"pitch": 210.0, "tract": 1.15}  # as somebody else says it, for instance
-    wakes = [detection for take in range(8) if (detection := obeying.recognise(say("siamo", take, **like)))]
+    wakes = [detection for take in range(8) if (detection := obeying.recognise(say("katam", take, **like)))]
     assert {wake.word for wake in wakes} == {"left"}
     assert len(wakes) >= 4
     for wake in wakes:
         trial = obeying.correct(wake, None)
     for take in range(5):
-        trial = obeying.confirm(obeying.recognise(say("siamo", take)))
+        trial = obeying.confirm(obeying.recognise(say("katam", take)))
     assert trial.adopted
     assert trial.now >= trial.recordings - 1
-    after = [heard(obeying, say("siamo", take, **like)) for take in range(20, 30)]
+    after = [heard(obeying, say("katam", take, **like)) for take in range(20, 30)]
     assert after.count(None) >= 9
     for take in range(20, 30):
-        assert heard(obeying, say("siamo", take))[0] == "left"
+        assert heard(obeying, say("katam", take))[0] == "left"
 
 
 def test_rejected_sounds_are_known_by_the_newest(voice, monkeypatch):
     monkeypatch.setattr("hushfold.voice.repertoire.MOST_REJECTED", 2)
     assert MOST_REJECTED > 2
-    voice.words.teach("lumos", takes("siamo", 3))
+    voice.words.teach("lumos", takes("katam", 3))
     voice.sensitivity = 0.6
-    for pcm in (say("siano", 20), noise(1.0, -20), noise(1.0, -20, seed=1)):
+    for pcm in (say("katan", 20), noise(1.0, -20), noise(1.0, -20, seed=1)):
         voice.correct(detected(pcm, "lumos"), None)
-    assert heard(voice, say("siano", 20)) == ("lumos", True)
+    assert heard(voice, say("katan", 20)) == ("lumos", True)
 
 
 # ------------------------------------------------------------------ what is kept
 
 
 def test_confirmations_and_corrections_are_kept_as_what_they_are(obeying):
-    obeying.words.teach("lumos", [say("fuko")])
+    obeying.words.teach("lumos", [say("imax")])
     obeying.confirm(obeying.recognise(say(COMMANDS["left"])))
-    assert obeying.confirm(obeying.recognise(say("fuko", 1))) is None  # a word that was taught has nothing to prove
-    assert obeying.correct(detected(say("nime")), "lumos") is None
-    obeying.correct(detected(say("nime")), "zero")
+    assert obeying.confirm(obeying.recognise(say("imax", 1))) is None  # a word that was taught has nothing to prove
+    assert obeying.correct(detected(say("kimi")), "lumos") is None
+    obeying.correct(detected(say("kimi")), "zero")
     obeying.correct(detected(noise(1.0, -20)), None)
     kept = [(recording.word, recording.kind) for recording in obeying.recordings.all()]
     assert kept == [
@@ -209,15 +209,15 @@ def test_confirmations_and_corrections_are_kept_as_what_they_are(obeying):
 @pytest.mark.parametrize("word", ["lumos", "unknown", "silence", ""])
 def test_only_a_command_or_a_taught_word_can_have_been_meant(obeying, word):
     with pytest.raises(WordRefused, match="is no command and was not taught"):
-        obeying.correct(detected(say("fuko")), word)
+        obeying.correct(detected(say("imax")), word)
     with pytest.raises(WordRefused):
-        obeying.confirm(detected(say("fuko"), word))
+        obeying.confirm(detected(say("imax"), word))
     assert obeying.recordings.all() == []
 
 
 def test_a_word_that_was_deleted_meanwhile_cannot_be_confirmed(voice):
-    voice.words.teach("lumos", takes("siamo", 2))
-    detection = voice.recognise(say("siamo", 20))
+    voice.words.teach("lumos", takes("katam", 2))
+    detection = voice.recognise(say("katam", 20))
     voice.words.delete("lumos")
     with pytest.raises(WordRefused):
         voice.confirm(detection)
@@ -225,7 +225,7 @@ def test_a_word_that_was_deleted_meanwhile_cannot_be_confirmed(voice):
 
 
 def test_with_learning_off_nothing_is_kept_and_the_base_is_as_it_was_shipped(obeying):
-    obeying.words.teach("lumos", takes("fuko", 2))
+    obeying.words.teach("lumos", takes("imax", 2))
     correct(obeying, takes(ACCENT, 4), "left")
     obeying.correct(obeying.recognise(say(COMMANDS["up"], 20)), None)
     obeying.learning_enabled = False
@@ -238,7 +238,7 @@ def test_with_learning_off_nothing_is_kept_and_the_base_is_as_it_was_shipped(obe
         assert obeying.correct(detection, None) is None
         assert obeying.correct(detection, "left") is None
     assert heard(obeying, say(ACCENT, 20)) is None
-    assert heard(obeying, say("fuko", 20)) is None
+    assert heard(obeying, say("imax", 20)) is None
     assert obeying.recordings.all() == []
     obeying.learning_enabled = True
     assert obeying.confirm(obeying.recognise(say(COMMANDS["up"], 20))).recordings == 1

@@ -77,11 +77,11 @@ def test_neither_level_nor_a_little_noise_changes_what_is_recognised(recogniser,
 
 
 def test_a_word_is_as_far_as_its_nearest_two_recordings_less_half_of_its_spread(recogniser):
-    spoken, *others = (recogniser.utterance(sound("siamo", take)) for take in range(5))
-    (kuxi,) = (recogniser.utterance(sound("kuxi", take)) for take in range(1))
-    word = KnownWord.of("siamo", others)
+    spoken, *others = (recogniser.utterance(sound("katam", take)) for take in range(5))
+    (kuxi,) = (recogniser.utterance(sound("eskau", take)) for take in range(1))
+    word = KnownWord.of("katam", others)
     each = [away(spoken, [KnownWord("one", (other,), 0.0)])["one"] for other in others]
-    assert away(spoken, [word, KnownWord("two", (kuxi,), 0.0)])["siamo"] == pytest.approx(
+    assert away(spoken, [word, KnownWord("two", (kuxi,), 0.0)])["katam"] == pytest.approx(
         np.mean(sorted(each)[:2]) - word.spread / 2, abs=1e-5
     )
     apart = [
@@ -103,21 +103,21 @@ def test_the_more_sensitive_the_more_is_recognised(recogniser, known):
 
 
 def test_what_was_rejected_is_not_recognised_again_and_the_word_still_is(recogniser, known):
-    words = known(["siamo"], 3)
-    wake = sound("siano", 10)  # nearly the word
-    assert recogniser.recognise(wake, words, sensitivity=ANYTHING).word == "siamo"
+    words = known(["katam"], 3)
+    wake = sound("katan", 10)  # nearly the word
+    assert recogniser.recognise(wake, words, sensitivity=ANYTHING).word == "katam"
     never = [recogniser.utterance(wake)]
     assert recogniser.recognise(wake, words, never, sensitivity=ANYTHING) is None
-    assert recogniser.recognise(sound("siano", 11), words, never, sensitivity=ANYTHING) is None  # another time
+    assert recogniser.recognise(sound("katan", 11), words, never, sensitivity=ANYTHING) is None  # another time
     for take in range(10, 15):
-        assert recogniser.recognise(sound("siamo", take), words, never).word == "siamo"
+        assert recogniser.recognise(sound("katam", take), words, never).word == "katam"
 
 
 def test_what_was_rejected_is_no_command_either(obeying):
-    assert obeying.recognise(sound("siamo", 10)).word == "left"
-    never = [obeying.utterance(sound("siamo", 10))]
-    assert obeying.recognise(sound("siamo", 10), never=never) is None
-    assert obeying.recognise(sound("kuxi", 10), never=never).word == "right"
+    assert obeying.recognise(sound("katam", 10)).word == "left"
+    never = [obeying.utterance(sound("katam", 10))]
+    assert obeying.recognise(sound("katam", 10), never=never) is None
+    assert obeying.recognise(sound("eskau", 10), never=never).word == "right"
 
 
 # ------------------------------------------------------------------ the base
@@ -136,16 +136,16 @@ def test_the_base_knows_its_commands_and_refuses_other_words(obeying):
 
 
 def test_a_word_of_the_users_goes_before_a_command(obeying, known):
-    words = known(["siamo"], 3, obeying)
-    assert obeying.recognise(sound("siamo", 10)).word == "left"
-    heard = obeying.recognise(sound("siamo", 10), words)
-    assert (heard.word, heard.own) == ("siamo", True)
-    heard = obeying.recognise(sound("kuxi", 10), words)  # not near enough: the base decides
+    words = known(["katam"], 3, obeying)
+    assert obeying.recognise(sound("katam", 10)).word == "left"
+    heard = obeying.recognise(sound("katam", 10), words)
+    assert (heard.word, heard.own) == ("katam", True)
+    heard = obeying.recognise(sound("eskau", 10), words)  # not near enough: the base decides
     assert (heard.word, heard.own) == ("right", False)
 
 
 def test_probabilities_are_those_of_the_labels(recogniser, voice_files):
-    for one in (sound("siamo"), SpokenSound.of(placed(3.0, (0.2, say("siamo")), (1.0, say("kuxi"))))):
+    for one in (sound("katam"), SpokenSound.of(placed(3.0, (0.2, say("katam")), (1.0, say("eskau"))))):
         probabilities = recogniser.hear(one).probabilities
         assert tuple(probabilities) == voice_files.labels
         assert sum(probabilities.values()) == pytest.approx(1, abs=0.05)  # of eight bits
@@ -153,7 +153,7 @@ def test_probabilities_are_those_of_the_labels(recogniser, voice_files):
 
 
 def test_in_a_long_sound_a_command_counts_that_a_few_seconds_agree_on(obeying, voice_files, commanded):
-    one = SpokenSound.of(placed(2.0, (0.3, say("fuko", around=0.0)), (1.1, say("siamo", around=0.0))))
+    one = SpokenSound.of(placed(2.0, (0.3, say("imax", around=0.0)), (1.1, say("katam", around=0.0))))
     model = VoiceModel(voice_files, commanded)
     seconds = [model.classify(one.between(at, at + model.window)) for at in range(0, LONGEST - model.window + 1, 10)]
     runs = [np.mean(seconds[at : at + 3], axis=0) for at in range(len(seconds) - 2)]
@@ -168,7 +168,7 @@ def test_in_a_long_sound_a_command_counts_that_a_few_seconds_agree_on(obeying, v
 def test_frames_of_a_word_have_the_length_one(voice_files):
     model = VoiceModel(voice_files, voice_files.weights)
     for length in (1, 4, 5, 97, LONGEST):
-        features = sound("siamo").between(0, length)
+        features = sound("katam").between(0, length)
         frames = model.embed(features)
         assert len(frames) == -(-length // STRIDE)
         assert np.linalg.norm(frames, axis=1) == pytest.approx(1, abs=1e-3)
@@ -176,14 +176,14 @@ def test_frames_of_a_word_have_the_length_one(voice_files):
 
 def test_the_model_refuses_what_it_does_not_take(voice_files):
     model = VoiceModel(voice_files, voice_files.weights)
-    features = sound("siamo").between(0, model.window)
+    features = sound("katam").between(0, model.window)
     spoilt = features.copy()
     spoilt[3, 4] = np.nan
     for wrong in (features[1:], features[:, 1:], spoilt):
         with pytest.raises(ModelError, match=rf"finite ones of \[{model.window}, {BANDS}\]"):
             model.classify(wrong)
     with pytest.raises(ModelError, match=f"This model takes {model.longest} at most"):
-        model.embed(sound("siamo").between(0, model.longest + 1))
+        model.embed(sound("katam").between(0, model.longest + 1))
     with pytest.raises(ModelError, match="weight vector"):
         VoiceModel(voice_files, voice_files.weights[1:])
 

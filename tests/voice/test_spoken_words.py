@@ -36,8 +36,8 @@ def heard(voice, word, take=20):
 @pytest.fixture
 def taught(voice):
     """A voice that knows two words."""
-    voice.words.teach("lumos", takes("siamo", 3))
-    voice.words.teach("nox", takes("kuxi", 3))
+    voice.words.teach("lumos", takes("katam", 3))
+    voice.words.teach("nox", takes("eskau", 3))
     return voice
 
 
@@ -46,45 +46,45 @@ def taught(voice):
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
 def test_a_word_is_taught_with_one_to_five_recordings(voice, count):
-    answer = voice.words.teach("lumos", takes("siamo", count))
+    answer = voice.words.teach("lumos", takes("katam", count))
     assert answer.word == SpokenWord("lumos", count)
     assert (answer.unlike, voice.words.all()) == ((), [answer.word])
-    assert heard(voice, "siamo") == "lumos"
+    assert heard(voice, "katam") == "lumos"
     for other in WORDS[1:]:
         assert heard(voice, other) is None
     assert voice.recognise(silence(1.0)) is None
 
 
 def test_words_are_told_apart(taught):
-    assert [heard(taught, word) for word in ("siamo", "kuxi", "atofe")] == ["lumos", "nox", None]
+    assert [heard(taught, word) for word in ("katam", "eskau", "atofe")] == ["lumos", "nox", None]
     assert taught.words.all() == [SpokenWord("lumos", 3), SpokenWord("nox", 3)]
 
 
 def test_any_recording_of_an_app_will_do(voice):
     """Integers, two channels, quiet or loud; and none is changed."""
-    pcm = say("siamo")
+    pcm = say("katam")
     integers = np.round(pcm * 32767).astype(np.int16)
     before = integers.copy()
-    voice.words.teach("lumos", [integers, np.stack([say("siamo", 1)] * 2, axis=1), 0.05 * say("siamo", 2)])
+    voice.words.teach("lumos", [integers, np.stack([say("katam", 1)] * 2, axis=1), 0.05 * say("katam", 2)])
     assert np.array_equal(integers, before)
-    assert heard(voice, "siamo") == "lumos"
-    assert voice.recognise(0.05 * say("siamo", 20)).word == "lumos"
+    assert heard(voice, "katam") == "lumos"
+    assert voice.recognise(0.05 * say("katam", 20)).word == "lumos"
 
 
 def test_of_more_than_five_recordings_the_newest_are_kept(voice):
-    voice.words.teach("lumos", takes("siamo", 4))
-    assert voice.words.teach("lumos", takes("siamo", 3, first=4)).word.recordings == MOST_TAUGHT
+    voice.words.teach("lumos", takes("katam", 4))
+    assert voice.words.teach("lumos", takes("katam", 3, first=4)).word.recordings == MOST_TAUGHT
     newest = [recording.features for recording in voice.recordings.all()]
-    expected = [voice.recognise(say("siamo", take)).sound.features for take in range(2, 7)]
+    expected = [voice.recognise(say("katam", take)).sound.features for take in range(2, 7)]
     assert all(np.allclose(ours, theirs, atol=0.01) for ours, theirs in zip(newest, expected, strict=True))
 
 
 def test_the_same_recording_counts_once(voice):
     """Or the word would be taken to sound just so, always."""
-    pcm = say("siamo")
-    assert voice.words.teach("lumos", [pcm, pcm, say("siamo", 1)]).word.recordings == 2
+    pcm = say("katam")
+    assert voice.words.teach("lumos", [pcm, pcm, say("katam", 1)]).word.recordings == 2
     assert voice.words.teach("lumos", [pcm]).word.recordings == 2
-    assert heard(voice, "siamo") == "lumos"
+    assert heard(voice, "katam") == "lumos"
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_the_same_recording_counts_once(voice):
 )
 def test_a_recording_of_no_use_is_refused_by_its_number_and_nothing_is_learned(voice, recording, message):
     with pytest.raises(RecordingRefused, match=rf"recording 2.*{message}") as caught:
-        voice.words.teach("lumos", [say("siamo"), recording])
+        voice.words.teach("lumos", [say("katam"), recording])
     assert caught.value.advice
     assert voice.words.all() == []
     assert voice.recordings.all() == []
@@ -111,7 +111,7 @@ def test_a_recording_of_no_use_is_refused_by_its_number_and_nothing_is_learned(v
 @pytest.mark.parametrize("count", [0, 6])
 def test_no_recordings_and_too_many_are_refused(voice, count):
     with pytest.raises(RecordingRefused, match=f"{count} recordings"):
-        voice.words.teach("lumos", takes("siamo", count))
+        voice.words.teach("lumos", takes("katam", count))
 
 
 def test_there_is_a_limit_to_the_words(voice, monkeypatch):
@@ -128,25 +128,25 @@ def test_there_is_a_limit_to_the_words(voice, monkeypatch):
 
 
 def test_a_recording_that_is_unlike_the_others_is_named(voice):
-    answer = voice.words.teach("lumos", [say("siamo", 0), say("kuxi", 1), say("siamo", 2)])
+    answer = voice.words.teach("lumos", [say("katam", 0), say("eskau", 1), say("katam", 2)])
     assert answer.unlike == (1,)
-    assert voice.words.teach("nox", [say("atofe", 0), say("nime", 1)]).unlike == ()  # which of the two is it?
+    assert voice.words.teach("nox", [say("atofe", 0), say("kimi", 1)]).unlike == ()  # which of the two is it?
 
 
 def test_it_is_counted_among_those_that_were_given(voice):
-    voice.words.teach("lumos", takes("siamo", 3))
-    assert voice.words.teach("lumos", [say("siamo", 3), say("kuxi")]).unlike == (1,)
+    voice.words.teach("lumos", takes("katam", 3))
+    assert voice.words.teach("lumos", [say("katam", 3), say("eskau")]).unlike == (1,)
 
 
 def test_words_that_sound_alike_are_named(taught):
-    answer = taught.words.teach("another", takes("siamo", 2, first=5))
+    answer = taught.words.teach("another", takes("katam", 2, first=5))
     assert "lumos" in answer.too_close_to
     assert not {"nox", "another"} & set(answer.too_close_to)
 
 
 def test_so_is_a_command_that_sounds_alike(obeying):
     assert "left" in obeying.words.teach("lumos", takes(COMMANDS["left"], 3)).too_close_to
-    assert obeying.words.teach("nox", takes("ousa", 3)).too_close_to == ()
+    assert obeying.words.teach("nox", takes("souf", 3)).too_close_to == ()
 
 
 # ------------------------------------------------------------------ names
@@ -180,11 +180,11 @@ def test_a_command_keeps_its_name(taught):
 @example("'; DROP TABLE recordings; --")
 def test_a_name_is_any_text_of_one_line(voice, name):
     try:
-        given_name = voice.words.teach(name, [say("siamo")]).word.name
+        given_name = voice.words.teach(name, [say("katam")]).word.name
     except WordRefused:
         return
     assert given_name == name.strip()
-    assert voice.recognise(say("siamo", 20)).word == given_name
+    assert voice.recognise(say("katam", 20)).word == given_name
     assert voice.words.import_words(voice.words.export()) == [SpokenWord(given_name, 1)]
     voice.words.delete(given_name)
     assert voice.words.all() == []
@@ -194,22 +194,22 @@ def test_a_name_is_any_text_of_one_line(voice, name):
 
 
 def test_renamed_it_is_recognised_by_its_new_name(taught):
-    taught.confirm(taught.recognise(say("siamo", 20)))
+    taught.confirm(taught.recognise(say("katam", 20)))
     taught.words.rename("lumos", "licht")
-    assert heard(taught, "siamo") == "licht"
+    assert heard(taught, "katam") == "licht"
     assert {recording.word for recording in taught.recordings.all()} == {"licht", "nox"}
     taught.words.rename("licht", "licht")
     with pytest.raises(WordRefused, match="'lumos'"):
         taught.words.rename("lumos", "light")
     with pytest.raises(WordRefused, match="'nox' already"):
         taught.words.rename("licht", "nox")
-    assert heard(taught, "siamo") == "licht"
+    assert heard(taught, "katam") == "licht"
 
 
 def test_deleted_it_is_not_recognised_and_the_others_are(taught):
-    taught.confirm(taught.recognise(say("siamo", 20)))
+    taught.confirm(taught.recognise(say("katam", 20)))
     taught.words.delete("lumos")
-    assert [heard(taught, word) for word in ("siamo", "kuxi")] == [None, "nox"]
+    assert [heard(taught, word) for word in ("katam", "eskau")] == [None, "nox"]
     assert {recording.word for recording in taught.recordings.all()} == {"nox"}
     for name in ("lumos", "never taught", "left"):
         with pytest.raises(WordRefused, match=f"no word '{name}'"):
@@ -236,26 +236,26 @@ def test_what_is_deleted_does_not_stay_in_memory(taught, end):
 
 
 def test_words_survive_a_restart(make_voice):
-    make_voice().words.teach("lumos", takes("siamo", 3))
+    make_voice().words.teach("lumos", takes("katam", 3))
     again = make_voice()
     assert again.words.all() == [SpokenWord("lumos", 3)]
-    assert heard(again, "siamo") == "lumos"
-    assert heard(again, "kuxi") is None
+    assert heard(again, "katam") == "lumos"
+    assert heard(again, "eskau") is None
 
 
 def test_words_survive_other_weights(taught, commanded):
     taught.serve(commanded)
-    assert [heard(taught, word) for word in ("siamo", "kuxi", "ousa")] == ["lumos", "nox", None]
+    assert [heard(taught, word) for word in ("katam", "eskau", "souf")] == ["lumos", "nox", None]
 
 
 def test_a_word_that_was_confirmed_is_known_better(voice, voice_files):
     """The user says it in another way, too."""
     another = {"pitch": 210.0, "tract": 1.15}
-    spoken = Recogniser(voice_files, voice_files.weights).utterance(SpokenSound.of(say("siamo", 21, **another)))
-    voice.words.teach("lumos", takes("siamo", 3))
+    spoken = Recogniser(voice_files, voice_files.weights).utterance(SpokenSound.of(say("katam", 21, **another)))
+    voice.words.teach("lumos", takes("katam", 3))
     before = away(spoken, voice.words.known())["lumos"]
     for take in range(MOST_OF_WORD + 2):
-        sound = SpokenSound.of(say("siamo", take, **another))
+        sound = SpokenSound.of(say("katam", take, **another))
         assert voice.confirm(Detection("lumos", 0.5, 0.0, 1.0, own=True, sound=sound)) is None  # nothing to be proven
     (word,) = voice.words.known()
     assert away(spoken, [word])["lumos"] < before
@@ -268,18 +268,18 @@ def test_a_word_that_was_confirmed_is_known_better(voice, voice_files):
 
 def test_words_go_from_one_device_to_another(taught, make_voice):
     other = make_voice("tablet")
-    other.words.teach("lumos", [say("siamo", 9)])
-    other.words.teach("here", [say("nime")])
+    other.words.teach("lumos", [say("katam", 9)])
+    other.words.teach("here", [say("kimi")])
     content = taught.words.export()
     everything = [SpokenWord("here", 1), SpokenWord("lumos", 4), SpokenWord("nox", 3)]
     assert other.words.import_words(content) == everything
-    assert [heard(other, word) for word in ("siamo", "kuxi", "nime", "ousa")] == ["lumos", "nox", "here", None]
+    assert [heard(other, word) for word in ("katam", "eskau", "kimi", "souf")] == ["lumos", "nox", "here", None]
     assert other.words.import_words(content) == everything  # again changes nothing
     assert {recording.kind for recording in other.recordings.all()} == {Kind.TAUGHT}
 
 
 def test_an_export_has_what_is_kept_and_no_more(taught, make_voice):
-    taught.correct(taught.recognise(say("siamo", 20)), "left")
+    taught.correct(taught.recognise(say("katam", 20)), "left")
     exported = json.loads(taught.words.export())
     assert {name: len(recordings) for name, recordings in exported["words"].items()} == {"lumos": 3, "nox": 3}
     other = make_voice("tablet")
@@ -336,10 +336,10 @@ def test_while_learning_is_off_no_word_is_taken(taught):
     content = taught.words.export()
     taught.learning_enabled = False
     for attempt in (
-        lambda: taught.words.teach("lumos", takes("siamo", 3)),
+        lambda: taught.words.teach("lumos", takes("katam", 3)),
         lambda: taught.words.import_words(content),
     ):
         with pytest.raises(VoiceError, match="switched off"):
             attempt()
     assert taught.words.all() == []
-    assert heard(taught, "siamo") is None
+    assert heard(taught, "katam") is None

@@ -29,15 +29,15 @@ def word(name, take=20, **how):
 
 def scene():
     """A stream of ten seconds: lumos, nox, something else, left, lumos."""
-    said = [(0.8, "siamo"), (2.5, "kuxi"), (4.2, "fuko"), (6.0, "atofe"), (7.8, "siamo")]
+    said = [(0.8, "katam"), (2.5, "eskau"), (4.2, "imax"), (6.0, "atofe"), (7.8, "katam")]
     return placed(10.0, *((at, word(name, 20 + number)) for number, (at, name) in enumerate(said)), floor=-65)
 
 
 @pytest.fixture
 def taught(obeying):
     """It knows two words of its user's, and "up" by the base."""
-    obeying.words.teach("lumos", takes("siamo", 3))
-    obeying.words.teach("nox", takes("kuxi", 3))
+    obeying.words.teach("lumos", takes("katam", 3))
+    obeying.words.teach("nox", takes("eskau", 3))
     return obeying
 
 
@@ -62,7 +62,7 @@ def test_words_and_commands_are_found_in_a_stream_with_their_places(taught):
     found = heard_in(taught, scene())
     assert [(each.word, each.own) for each in found] == [("lumos", True), ("nox", True), ("up", False), ("lumos", True)]
     for each, at, name, take in zip(
-        found, (0.8, 2.5, 6.0, 7.8), ("siamo", "kuxi", "atofe", "siamo"), (20, 21, 23, 24), strict=True
+        found, (0.8, 2.5, 6.0, 7.8), ("katam", "eskau", "atofe", "katam"), (20, 21, 23, 24), strict=True
     ):
         length = len(word(name, take)) / RATE - 2 * AROUND
         assert each.start == pytest.approx(at + AROUND, abs=0.12)
@@ -131,19 +131,19 @@ def test_silence_and_noise_are_nothing(taught):
 
 def test_the_same_word_is_not_told_twice_at_once(taught):
     """But it is after a while, and another word is at any time."""
-    first, length = word("siamo"), len(word("siamo")) / RATE
+    first, length = word("katam"), len(word("katam")) / RATE
     soon = 0.3 + length + 0.1
-    pcm = placed(5.0, (0.3, first), (soon, word("siamo", 21)), (3.0, word("siamo", 22)), floor=-65)
+    pcm = placed(5.0, (0.3, first), (soon, word("katam", 21)), (3.0, word("katam", 22)), floor=-65)
     segments = heard_in(taught, pcm)
     assert [each.word for each in segments] == ["lumos", "lumos"]
     assert segments[1].start - segments[0].end >= REFRACTORY
-    pcm = placed(4.0, (0.3, first), (soon, word("kuxi", 21)), floor=-65)
+    pcm = placed(4.0, (0.3, first), (soon, word("eskau", 21)), floor=-65)
     assert [each.word for each in heard_in(taught, pcm)] == ["lumos", "nox"]
 
 
 def test_a_word_at_the_end_of_a_sound_is_told_by_the_flush(taught):
     stream = taught.stream()
-    pcm = placed(2.0, (0.5, word("siamo")), floor=-65)[: round(0.5 * RATE) + len(word("siamo")) - round(AROUND * RATE)]
+    pcm = placed(2.0, (0.5, word("katam")), floor=-65)[: round(0.5 * RATE) + len(word("katam")) - round(AROUND * RATE)]
     assert stream.feed(pcm) == []
     assert [each.word for each in stream.flush()] == ["lumos"]
     assert stream.flush() == []
@@ -162,7 +162,7 @@ def test_level_and_speech_are_there_to_be_shown(taught):
     assert (stream.level, stream.in_speech) == (0.0, False)
     stream.feed(placed(1.0, floor=-65))
     assert (stream.level, stream.in_speech) == (0.0, False)
-    said = word("siamo")
+    said = word("katam")
     stream.feed(said[: len(said) // 2])
     assert stream.level > 0.5
     assert stream.in_speech
@@ -189,11 +189,11 @@ def test_what_is_no_sound_is_refused_and_the_stream_goes_on(taught, block):
 
 
 def test_a_recording_with_one_word(taught):
-    detection = taught.recognise(say("siamo", 20))
+    detection = taught.recognise(say("katam", 20))
     assert (detection.word, detection.own) == ("lumos", True)
-    assert (detection.start, detection.end) == (0.0, len(say("siamo", 20)) / RATE)
-    assert taught.recognise(say("fuko")) is None
-    for nothing in (silence(1.0), np.zeros(0), say("siamo")[:100]):
+    assert (detection.start, detection.end) == (0.0, len(say("katam", 20)) / RATE)
+    assert taught.recognise(say("imax")) is None
+    for nothing in (silence(1.0), np.zeros(0), say("katam")[:100]):
         assert taught.recognise(nothing) is None
     for no_sound in ("lumos", np.full(16_000, np.inf), [[1.0], [1.0, 2.0]]):
         with pytest.raises(AudioError):
@@ -202,9 +202,9 @@ def test_a_recording_with_one_word(taught):
 
 def test_sensitivity_is_the_apps_to_choose(taught):
     taught.sensitivity = -100.0
-    assert taught.recognise(say("siamo", 20)) is None
+    assert taught.recognise(say("katam", 20)) is None
     taught.sensitivity = 10.0
-    assert taught.recognise(say("fuko", 20)).own
+    assert taught.recognise(say("imax", 20)).own
 
 
 @pytest.mark.parametrize(
@@ -269,15 +269,15 @@ class Listener(threading.Thread):
 
 
 def test_one_thread_teaches_while_others_listen(voice):
-    pcm = placed(1.5, (0.4, word("siamo")), floor=-65)
+    pcm = placed(1.5, (0.4, word("katam")), floor=-65)
     listeners = [Listener(voice, pcm) for _ in range(2)]
     for listener in listeners:
         listener.start()
     eventually(lambda: all(listener.heard for listener in listeners))
     assert not any(own for listener in listeners for found in listener.heard for _, own in found)
-    voice.words.teach("lumos", takes("siamo", 3))
+    voice.words.teach("lumos", takes("katam", 3))
     counts = [len(listener.heard) for listener in listeners]
-    for name, other in (("nox", "kuxi"), ("finite", "nime")):
+    for name, other in (("nox", "eskau"), ("finite", "kimi")):
         voice.words.teach(name, takes(other, 3))
         voice.correct(voice.recognise(say(other, 20)), "left")
     eventually(lambda: all(len(one.heard) >= count + 2 for one, count in zip(listeners, counts, strict=True)))
@@ -286,13 +286,13 @@ def test_one_thread_teaches_while_others_listen(voice):
     eventually(lambda: all(len(one.heard) >= end + 2 for one, end in zip(listeners, ends, strict=True)))
     for listener, count, end in zip(listeners, counts, ends, strict=True):
         listener.stop()
-        assert all(found == [("lumos", True)] for found in listener.heard[count + 1 : end])
+        assert all(found == [("lumos", True)] for found in listener.heard[count + 1 : end]), listener.heard
         assert not any(own for found in listener.heard[end + 1 :] for _, own in found)
 
 
 def test_whoever_listens_while_other_weights_are_served_hears_by_one_or_the_other(taught, voice_files, commanded):
     """Never a sound heard by one model and compared with recordings heard by another."""
-    pcm = placed(1.5, (0.4, word("siamo")), floor=-65)
+    pcm = placed(1.5, (0.4, word("katam")), floor=-65)
     listener = Listener(taught, pcm)
     listener.start()
     for _ in range(3):
@@ -310,18 +310,18 @@ def test_other_weights_are_served_at_once(taught, voice_files, commanded):
     voice_files.manifest.split(deaf)["head_bias"][voice_files.labels.index("unknown")] += 1000
     taught.serve(deaf)
     assert taught.recognise(say(COMMANDS["up"], 20)) is None
-    assert taught.recognise(say("siamo", 20)).word == "lumos"
+    assert taught.recognise(say("katam", 20)).word == "lumos"
     with pytest.raises(ModelError):
         taught.serve(commanded[1:])
-    assert taught.recognise(say("siamo", 20)).word == "lumos"
+    assert taught.recognise(say("katam", 20)).word == "lumos"
 
 
 def test_a_segment_is_answered_within_milliseconds(voice):
     """Ten words of five recordings each. Of processor time, as other tests may run beside it."""
-    names = ("siamo", "kuxi", "atofe", "nime", "ousa", "fuko", "tixem", "eskau", "unafi", "xoket")
+    names = ("katam", "eskau", "atofe", "kimi", "souf", "imax", "sexunex", "nufixuf", "unafi", "xoket")
     for name in names:
         voice.words.teach(f"the word {name}", takes(name, 5))
-    sound = SpokenSound.of(say("siamo", 20))
+    sound = SpokenSound.of(say("katam", 20))
     spent = []
     for _ in range(10):
         began = time.thread_time()
@@ -332,15 +332,15 @@ def test_a_segment_is_answered_within_milliseconds(voice):
 
 def test_a_recording_is_heard_by_the_model_once(voice, monkeypatch):
     """Teaching one word more does not cost more the more words there are."""
-    voice.words.teach("lumos", takes("siamo", 5))
-    voice.recognise(say("siamo", 20))
+    voice.words.teach("lumos", takes("katam", 5))
+    voice.recognise(say("katam", 20))
     embedded = []
     embed = VoiceModel.embed
     monkeypatch.setattr(VoiceModel, "embed", lambda model, features: embedded.append(1) or embed(model, features))
-    voice.words.teach("nox", takes("kuxi", 1))
+    voice.words.teach("nox", takes("eskau", 1))
     assert len(embedded) <= 2  # for the answer, and as it is kept
     embedded.clear()
-    voice.recognise(say("siamo", 20))
+    voice.recognise(say("katam", 20))
     assert len(embedded) == 1
 
 
@@ -363,7 +363,7 @@ def pieces(array):
 
 
 def test_nothing_that_was_said_is_anywhere_in_clear(taught, tmp_path):
-    said = [say("siamo", 0), say("siamo", 20), say("atofe", 20)]
+    said = [say("katam", 0), say("katam", 20), say("atofe", 20)]
     taught.confirm(taught.recognise(said[1]))
     taught.correct(taught.recognise(said[2]), None)
     list(taught.stream().feed(scene()))
@@ -378,13 +378,13 @@ def test_nothing_that_was_said_is_anywhere_in_clear(taught, tmp_path):
 
 
 def test_what_is_kept_is_of_features_only(taught):
-    taught.confirm(taught.recognise(say("siamo", 20)))
+    taught.confirm(taught.recognise(say("katam", 20)))
     tables = [name for (name,) in taught._store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     kept = dict.fromkeys(tables, 0)  # bytes that are no text and no number
     for table in tables:
         for row in taught._store.execute(f"SELECT * FROM {table}"):
             kept[table] += sum(len(value) for value in row if isinstance(value, bytes))
-    sounds = [SpokenSound.of(pcm) for pcm in (*takes("siamo", 3), *takes("kuxi", 3), say("siamo", 20))]
+    sounds = [SpokenSound.of(pcm) for pcm in (*takes("katam", 3), *takes("eskau", 3), say("katam", 20))]
     assert kept.pop("recordings") == sum(2 * sound.features.size for sound in sounds)  # float16
     assert not any(kept.values())
 
@@ -392,11 +392,11 @@ def test_what_is_kept_is_of_features_only(taught):
 def test_a_closed_store_is_an_error_that_says_so(taught):
     taught._store.close()
     with pytest.raises(StoreError, match="closed"):
-        taught.recognise(say("siamo", 20))
+        taught.recognise(say("katam", 20))
 
 
 def test_without_webrtcvad_it_says_what_to_install(taught, monkeypatch):
     monkeypatch.setitem(sys.modules, "webrtcvad", None)
     with pytest.raises(VoiceError, match=r"webrtcvad-wheels.*pip install 'hushfold\[voice\]'"):
         taught.stream()
-    assert taught.recognise(say("siamo", 20)).word == "lumos"  # needs none
+    assert taught.recognise(say("katam", 20)).word == "lumos"  # needs none

@@ -88,8 +88,8 @@ from hushfold import Device, KeyFile
 from made_up_words import say, takes
 with Device({str(tmp_path / "phone")!r}, KeyFile({str(tmp_path / "key")!r})) as device:
     assert "hushfold.voice.activity" not in sys.modules
-    device.voice.words.teach("lumos", takes("siamo", 3))
-    print(device.voice.recognise(say("siamo", 20)).word)
+    device.voice.words.teach("lumos", takes("katam", 3))
+    print(device.voice.recognise(say("katam", 20)).word)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "lumos", done.stderr
@@ -125,11 +125,11 @@ def test_a_missing_or_damaged_model_is_named(build, tmp_path):
 
 def test_what_was_taught_is_there_after_a_restart(build):
     with build() as device:
-        device.voice.words.teach("lumos", takes("siamo", 3))
+        device.voice.words.teach("lumos", takes("katam", 3))
     with build() as device:
-        assert device.voice.recognise(say("siamo", 20)).word == "lumos"
+        assert device.voice.recognise(say("katam", 20)).word == "lumos"
         stream = device.voice.stream()
-        pcm = placed(2.5, (0.8, say("siamo", 21, around=0.1)), floor=-65)
+        pcm = placed(2.5, (0.8, say("katam", 21, around=0.1)), floor=-65)
         assert [each.word for each in stream.feed(pcm)] == ["lumos"]
 
 
@@ -140,21 +140,21 @@ def test_a_closed_device_has_no_voice(build):
         _ = device.voice
     device = build()
     voice = device.voice
-    voice.words.teach("lumos", takes("siamo", 1))
+    voice.words.teach("lumos", takes("katam", 1))
     device.close()
     with pytest.raises(StoreError, match="the device is closed"):
-        voice.recognise(say("siamo", 20))
+        voice.recognise(say("katam", 20))
 
 
 def test_what_is_on_the_disk_tells_nothing_without_the_key(build, tmp_path):
     with build() as device:
-        device.voice.words.teach("expelliarmus", takes("siamo", 3))
-        device.voice.correct(device.voice.recognise(say("siamo", 20)), "left")
-        sound = SpokenSound.of(say("siamo", 0))
+        device.voice.words.teach("expelliarmus", takes("katam", 3))
+        device.voice.correct(device.voice.recognise(say("katam", 20)), "left")
+        sound = SpokenSound.of(say("katam", 0))
     everything = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert len(everything) > 50_000
     assert b"expelliarmus" not in everything
-    for content in (say("siamo", 0).tobytes(), sound.features.tobytes(), sound.features.astype("<f2").tobytes()):
+    for content in (say("katam", 0).tobytes(), sound.features.tobytes(), sound.features.astype("<f2").tobytes()):
         assert not any(content[at : at + 24] in everything for at in range(0, len(content) - 24, 2048))
 
 
@@ -164,19 +164,19 @@ def test_what_is_on_the_disk_tells_nothing_without_the_key(build, tmp_path):
 def test_a_release_is_served_once_it_is_active_and_after_a_restart(build, commanded, tmp_path):
     with build() as device:
         suggested = device.keyboard.suggest("we are ")
-        device.voice.words.teach("lumos", takes("fuko", 3))
+        device.voice.words.teach("lumos", takes("imax", 3))
         assert not obeys(device)
         install(device, commanded, tmp_path)
         assert not obeys(device)
         device.model("voice").reload()
         assert obeys(device)
-        assert device.voice.recognise(say("fuko", 20)).word == "lumos"
+        assert device.voice.recognise(say("imax", 20)).word == "lumos"
         assert np.array_equal(device.model("voice").weights(), commanded)
         assert device.active_model.active is None  # the keyboard's
         assert device.keyboard.suggest("we are ") == suggested
     with build() as device:
         assert obeys(device)
-        assert device.voice.recognise(say("fuko", 20)).word == "lumos"
+        assert device.voice.recognise(say("imax", 20)).word == "lumos"
         device.model("voice").active.roll_back()
         device.model("voice").reload()
         assert not obeys(device)
@@ -196,13 +196,13 @@ def test_a_damaged_release_does_not_cost_the_voice(build, commanded, tmp_path, c
         case "pointer garbled":
             (folder / "active.json").write_text("{")
     with build() as device:
-        device.voice.words.teach("lumos", takes("fuko", 3))
-        assert device.voice.recognise(say("fuko", 20)).word == "lumos"
+        device.voice.words.teach("lumos", takes("imax", 3))
+        assert device.voice.recognise(say("imax", 20)).word == "lumos"
         assert not obeys(device)
         assert "release of model voice cannot be used, the shipped model is served" in caplog.text
         with pytest.raises(ModelError):
             device.model("voice").reload()
-        assert device.voice.recognise(say("fuko", 20)).word == "lumos"
+        assert device.voice.recognise(say("imax", 20)).word == "lumos"
         assert device.keyboard.suggest("we are ")
 
 
@@ -235,7 +235,7 @@ def test_of_two_threads_that_reload_the_one_with_newer_weights_wins(build, comma
 
 def parameters(device, **changes):
     manifest = device.model("voice").files.manifest
-    values = {"steps": 4, "batch": manifest.batch, "time": manifest.time, "learning_rate": 0.5, "max_examples": 50}
+    values = {"steps": 4, "batch": manifest.batch, "time": manifest.time, "learning_rate": 0.05, "max_examples": 50}
     return TrainingParameters(**values | {"seed": 1} | changes)
 
 
@@ -263,8 +263,8 @@ def test_a_session_of_the_voice_model_trains_on_recordings_and_not_on_messages(b
 
 def test_a_wipe_takes_the_voice_with_it(build):
     with build() as device:
-        device.voice.words.teach("lumos", takes("siamo", 3))
+        device.voice.words.teach("lumos", takes("katam", 3))
         device.store.wipe()
-        detection = device.voice.recognise(say("siamo", 20))
+        detection = device.voice.recognise(say("katam", 20))
         assert detection is None or not detection.own
         assert device.voice.words.all() == []

@@ -51,7 +51,7 @@ def phone(voice_files, tmp_path):
     for take in range(6):
         for command, word in COMMANDS.items():
             made.keep(command, CONFIRMED if take % 2 else CORRECTED, say(word, take))
-        made.keep(None, REJECTED, say("fuko", take))
+        made.keep(None, REJECTED, say("imax", take))
     yield made
     made.store.close()
 
@@ -94,9 +94,9 @@ def test_the_newest_examples_of_commands_come_first(phone):
 def test_words_of_the_users_own_are_not_learned(phone):
     """The model has no label for them, and what they are is nobody's business."""
     before = [recording.id for recording in phone.lessons.select(None, 100)]
-    phone.keep("lumos", TAUGHT, say("siamo"))
-    phone.keep("lumos", CONFIRMED, say("siamo", 1))
-    phone.keep("lumos", CORRECTED, say("siamo", 2))
+    phone.keep("lumos", TAUGHT, say("katam"))
+    phone.keep("lumos", CONFIRMED, say("katam", 1))
+    phone.keep("lumos", CORRECTED, say("katam", 2))
     assert [recording.id for recording in phone.lessons.select(None, 100)] == before
 
 
@@ -129,7 +129,7 @@ def test_a_pass_has_each_example_once_in_an_order_of_its_seed(phone):
 
 def test_without_recordings_there_is_nothing_to_learn(voice_files, tmp_path, task):
     phone = Phone(voice_files, tmp_path / "store.db")
-    phone.keep("lumos", TAUGHT, say("siamo"))
+    phone.keep("lumos", TAUGHT, say("katam"))
     with pytest.raises(NotEligible, match="nothing to learn"):
         phone.session(task).run()
     phone.store.close()
@@ -185,7 +185,7 @@ def test_stopped_at_every_step_it_comes_to_the_same_result(phone, task, part):
         with pytest.raises(KeyboardInterrupt):
             phone.session(task).run(stop_at(step))
         assert phone.store.load_checkpoint("voice/commands").step == step
-        phone.keep("left", CONFIRMED, say("ousa", step))  # what comes meanwhile waits for the next session
+        phone.keep("left", CONFIRMED, say("souf", step))  # what comes meanwhile waits for the next session
     assert np.array_equal(phone.session(task).run(), whole)
 
 

@@ -46,7 +46,7 @@ def own():
 def spoken(text, take):
     """One take of a word by a synthesiser; each at another pace and pitch. float32 samples[n]."""
     if not shutil.which("espeak-ng"):
-        return say({"lumos": "siamo", "nox": "kuxi"}[text], take)
+        return say({"lumos": "katam", "nox": "eskau"}[text], take)
     command = ["espeak-ng", "-s", str(140 + 7 * take), "-p", str(44 + 3 * take), "--stdout", text]
     content = subprocess.run(command, capture_output=True, check=True).stdout
     samples, rate = soundfile.read(io.BytesIO(content), dtype="float32")
