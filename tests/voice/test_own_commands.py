@@ -159,20 +159,19 @@ def test_one_rejection_by_mistake_does_not_cost_the_command(obeying):
 
 def test_what_is_only_like_a_command_is_told_from_it_once_there_are_recordings_of_both(obeying):
     """The base takes both for it."""
-    like = {"pitch": 210.0, "tract": 1.15}  # as somebody else says it, for instance
-    wakes = [detection for take in range(8) if (detection := obeying.recognise(say("katam", take, **like)))]
+    like = "kotam"
+    wakes = [detection for take in range(8) if (detection := obeying.recognise(say(like, take)))]
     assert {wake.word for wake in wakes} == {"left"}
     assert len(wakes) >= 4
-    for wake in wakes:
-        trial = obeying.correct(wake, None)
+    for wake in wakes[:5]:
+        obeying.correct(wake, None)
     for take in range(5):
-        trial = obeying.confirm(obeying.recognise(say("katam", take)))
+        trial = obeying.correct(detected(say(COMMANDS["left"], take)), "left")
     assert trial.adopted
     assert trial.now >= trial.recordings - 1
-    after = [heard(obeying, say("katam", take, **like)) for take in range(20, 30)]
-    assert after.count(None) >= 9
-    for take in range(20, 30):
-        assert heard(obeying, say("katam", take))[0] == "left"
+    assert [heard(obeying, say(like, take)) for take in range(20, 30)].count(None) >= 9
+    own = [heard(obeying, say(COMMANDS["left"], take)) for take in range(20, 30)]
+    assert [word for word, _ in filter(None, own)].count("left") >= 9
 
 
 def test_rejected_sounds_are_known_by_the_newest(voice, monkeypatch):
