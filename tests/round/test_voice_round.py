@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from live_server import LiveServer
 from phones import Phone, fleet_lives
-from test_round import launch, service_of
+from test_round import launch, released, service_of
 
 from hushfold.voice.recordings import Kind
-from hushfold_server.database import Phase, ReleaseStatus, charges, releases, rounds
+from hushfold_server.database import Phase, charges, releases, rounds
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -53,12 +53,7 @@ def test_phones_learn_commands_together(server, tmp_path):
     stop = threading.Event()
     join = fleet_lives(phones, stop)
     try:
-        server.until(
-            lambda: server.rows(
-                releases, (releases.c.status == ReleaseStatus.PUBLISHED) & releases.c.task.is_not(None)
-            ),
-            200,
-        )
+        server.until(lambda: released(server), 200)
     finally:
         join()
     server.until(lambda: not server.rows(rounds, rounds.c.phase == Phase.LEARNED))
