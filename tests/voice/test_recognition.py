@@ -131,6 +131,7 @@ def test_the_base_knows_its_commands_and_refuses_other_words(obeying):
             assert 0.5 <= heard.score <= 1
     for word in FOREIGN:
         assert obeying.recognise(sound(word)) is None
+        assert obeying.recognise(sound(word), sensitivity=100) is None  # it is surer that it is none
     assert obeying.recognise(SpokenSound.of(noise(1.0, -25, seed=99))) is None
     assert obeying.recognise(sound(COMMANDS["left"]), sensitivity=NOTHING) is None
 

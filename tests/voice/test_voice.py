@@ -17,6 +17,7 @@ from synthetic_speech import noise, placed, silence
 
 from hushfold.errors import AudioError, ModelError, StoreError, VoiceError
 from hushfold.voice.model import VoiceModel
+from hushfold.voice.recognition import Recogniser
 from hushfold.voice.sound import SpokenSound
 from hushfold.voice.voice import REFRACTORY
 
@@ -105,10 +106,10 @@ def test_integers_and_two_channels_are_heard_the_same(taught):
 
 def test_the_rate_may_change_within_a_stream(taught):
     """As it does when a headset is plugged in. Nothing is lost, and places are still in seconds."""
-    half = 5 * RATE
-    stream = taught.stream()
-    found = stream.feed(soxr.resample(scene()[:half], RATE, 48_000), 48_000)
-    found += stream.feed(scene()[half:], RATE)
+    stream, found = taught.stream(), []
+    for number, second in enumerate(in_blocks(scene(), RATE)):
+        rate = (48_000, RATE, 32_000)[number % 3]
+        found += stream.feed(soxr.resample(second, RATE, rate), rate)
     found += stream.flush()
     whole = heard_in(taught, scene())
     assert [each.word for each in found] == [each.word for each in whole]
@@ -306,6 +307,20 @@ def test_whoever_listens_while_other_weights_are_served_hears_by_one_or_the_othe
     assert all(found == [("lumos", True)] for found in listener.heard)
 
 
+def test_recordings_are_heard_anew_by_other_weights(taught, voice_files):
+    """What one model makes of a recording is nothing to compare another's with."""
+    other = voice_files.weights * np.random.default_rng(0).uniform(0.9, 1.1, voice_files.weights.shape)
+    vector = other.astype(np.float32)
+    before = [recording.frames for word in taught.words.known() for recording in word.recordings]
+    taught.serve(vector)
+    after = [recording.frames for word in taught.words.known() for recording in word.recordings]
+    recogniser = Recogniser(voice_files, vector)
+    expected = [recogniser.utterance(SpokenSound(each.features)).frames for each in taught.recordings.all()]
+    assert all(np.array_equal(one, other) for one, other in zip(after, expected, strict=True))
+    assert not any(np.allclose(one, other) for one, other in zip(before, after, strict=True))
+    assert [taught.recognise(say(word, 20)).word for word in ("katam", "eskau")] == ["lumos", "nox"]
+
+
 def test_other_weights_are_served_at_once(taught, voice_files, commanded):
     assert taught.recognise(say(COMMANDS["up"], 20)).word == "up"
     deaf = commanded.copy()
@@ -346,13 +361,14 @@ def test_a_recording_is_heard_by_the_model_once(voice, monkeypatch):
     assert len(embedded) == 1
 
 
-def test_a_stream_is_ready_when_it_is_given(taught, monkeypatch):
-    """The first word must not wait for the runtime, nor for recordings to be compared."""
-    stream = taught.stream()
-    made = taught._repertoires.now()
+def test_a_stream_is_ready_when_it_is_given(make_voice, monkeypatch):
+    """The first word must wait neither for the runtime nor for recordings to be compared."""
+    make_voice().words.teach("lumos", takes("katam", 3))
+    voice = make_voice()
+    stream = voice.stream()
     monkeypatch.setattr("ai_edge_litert.interpreter.Interpreter", None)
-    assert stream.feed(scene())
-    assert taught._repertoires.now() is made
+    monkeypatch.setattr(voice._repertoires._builder, "_built", None)
+    assert [each.word for each in stream.feed(scene()) if each.own] == ["lumos", "lumos"]
 
 
 # ------------------------------------------------------------------ what is kept, and where
