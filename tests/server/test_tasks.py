@@ -75,7 +75,7 @@ def test_a_missing_field_is_named(table, field):
             {"task": {"name": '"My Task"'}},
             "[task] name is 'My Task'; up to 64 lower-case letters, digits, - and _ are allowed",
         ),
-        ({"task": {"model": '"voice"'}}, "[task] model is 'voice'; allowed are 'next_word'"),
+        ({"task": {"model": '"gestures"'}}, "[task] model is 'gestures'; allowed are 'next_word' or 'voice'"),
         ({"task": {"part": '"half"'}}, "[task] part is 'half'; allowed are 'whole' or 'adapter'"),
         ({"training": {"step": "5"}}, "[training] step is unknown; did you mean steps?"),
         ({"training": {"steps": "2.5"}}, "[training] steps is 2.5; a whole number is needed"),
