@@ -28,6 +28,7 @@ COMMANDS = {"left": "katam", "right": "eskau", "up": "atofe", "down": "kimi"}
 """Of the base, and the words that a base may be trained to take for them."""
 
 _WIDTH = 90.0  # Hz, of a formant
+_STEP = 16  # samples for which the formants stay as they are
 _CLOSURE = 0.05  # seconds
 _BREATH = 0.16  # of the peak: noise that makes two takes as unlike one another as a person's are
 
@@ -74,24 +75,23 @@ def _seconds(phone):
 
 def _voiced(word, lengths, tract, pitch):
     """The harmonics of all phones, which are silent in those without a voice."""
-    centres = np.cumsum(lengths) - np.array(lengths) / 2
     time = np.arange(sum(lengths))
+    edges = np.concatenate(([0], np.cumsum(lengths)))
     known = [VOWELS.get(phone) or NASALS.get(phone) for phone in word]
     places = [number for number, formants in enumerate(known) if formants]
-    formants = [np.interp(time, centres[places], [known[at][each] * tract for at in places]) for each in range(3)]
-    loud = [1.0 if phone in VOWELS else 0.35 if phone in NASALS else 0.0 for phone in word]
-    edges = np.concatenate(([0], np.cumsum(lengths)))
-    loudness = np.zeros(len(time))
-    for number, value in enumerate(loud):
-        loudness[edges[number] : edges[number + 1]] = value
-    kernel = np.hanning(round(0.025 * RATE))
-    loudness = np.convolve(loudness, kernel / kernel.sum(), "same")
+    centres = (edges[:-1] + np.array(lengths) / 2)[places]
+    coarse = time[::_STEP]
+    formants = [np.interp(coarse, centres, [known[at][each] * tract for at in places]) for each in range(3)]
+    multiples = np.arange(1, int(4000 / pitch.min()))[:, None]
+    gains = sum(1 / (1 + ((multiples * pitch[::_STEP] - formant) / _WIDTH) ** 2) for formant in formants)
     phase = 2 * np.pi * np.cumsum(pitch) / RATE
-    sound = np.zeros(len(time))
-    for harmonic in range(1, int(4000 / pitch.min())):
-        gain = sum(1 / (1 + ((harmonic * pitch - formant) / _WIDTH) ** 2) for formant in formants)
-        sound += gain * np.sin(harmonic * phase)
-    return sound * loudness / max(np.abs(sound).max(), 1e-9)
+    sound, before, now, twice = np.zeros(len(time)), np.zeros(len(time)), np.sin(phase), 2 * np.cos(phase)
+    for gain in gains:
+        sound += np.repeat(gain, _STEP)[: len(time)] * now
+        before, now = now, twice * now - before  # sin((n + 1) x) = 2 cos(x) sin(n x) - sin((n - 1) x)
+    loudness = np.repeat([1.0 if phone in VOWELS else 0.35 if phone in NASALS else 0.0 for phone in word], lengths)
+    kernel = np.hanning(round(0.025 * RATE))
+    return sound * np.convolve(loudness, kernel / kernel.sum(), "same") / np.abs(sound).max()
 
 
 def _hiss(length, band, tract, chance):
