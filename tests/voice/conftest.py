@@ -1,6 +1,6 @@
 """What the tests of recognition share: the model that the SDK ships, and voices on stores of their own."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pytest
@@ -45,18 +45,31 @@ def commanded(voice_files):
     return vector
 
 
-@pytest.fixture
-def make_voice(tmp_path, voice_files):
+@contextmanager
+def voices(folder, files):
     """Makes voices: of the same name one after the other on the same store."""
     with ExitStack() as stack:
         stores = {}
 
-        def make(name="phone", vector=voice_files.weights):
+        def make(name="phone", vector=files.weights):
             if name in stores:
                 stores.pop(name).close()
-            stores[name] = stack.enter_context(Store(tmp_path / name / "store.db", bytes(range(32))))
-            return Voice(voice_files, vector, stores[name], ManualClock())
+            stores[name] = stack.enter_context(Store(folder / name / "store.db", bytes(range(32))))
+            return Voice(files, vector, stores[name], ManualClock())
 
+        yield make
+
+
+@pytest.fixture
+def make_voice(tmp_path, voice_files):
+    with voices(tmp_path, voice_files) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def make_shared_voice(tmp_path_factory, voice_files):
+    """For voices that no test changes."""
+    with voices(tmp_path_factory.mktemp("shared"), voice_files) as make:
         yield make
 
 

@@ -33,12 +33,22 @@ def heard(voice, word, take=20):
     return detection.word if detection and detection.own else None
 
 
-@pytest.fixture
-def taught(voice):
-    """A voice that knows two words."""
+def taught_two(voice):
     voice.words.teach("lumos", takes("katam", 3))
     voice.words.teach("nox", takes("eskau", 3))
     return voice
+
+
+@pytest.fixture
+def taught(voice):
+    """A voice that knows two words."""
+    return taught_two(voice)
+
+
+@pytest.fixture(scope="module")
+def settled(make_shared_voice):
+    """The same, for tests that must change nothing of it."""
+    return taught_two(make_shared_voice("settled"))
 
 
 # ------------------------------------------------------------------ teaching
@@ -153,23 +163,23 @@ def test_so_is_a_command_that_sounds_alike(obeying):
 
 
 @pytest.mark.parametrize("name", ["", "  ", "two\nlines", "bell\a", "x" * (LONGEST_NAME + 1), "\ud800", "a\u2028b"])
-def test_what_is_no_name_is_refused(taught, name):
+def test_what_is_no_name_is_refused(settled, name):
     for attempt in (
-        lambda: taught.words.teach(name, takes("atofe", 1)),
-        lambda: taught.words.rename("lumos", name),
-        lambda: taught.words.import_words(taught.words.export().replace(b"lumos", json.dumps(name).encode()[1:-1])),
+        lambda: settled.words.teach(name, takes("atofe", 1)),
+        lambda: settled.words.rename("lumos", name),
+        lambda: settled.words.import_words(settled.words.export().replace(b"lumos", json.dumps(name).encode()[1:-1])),
     ):
         with pytest.raises(WordRefused, match="is no name"):
             attempt()
-    assert [word.name for word in taught.words.all()] == ["lumos", "nox"]
+    assert [word.name for word in settled.words.all()] == ["lumos", "nox"]
 
 
-def test_a_command_keeps_its_name(taught):
-    for name in (*taught.commands, "unknown", "silence"):
+def test_a_command_keeps_its_name(settled):
+    for name in (*settled.commands, "unknown", "silence"):
         with pytest.raises(WordRefused, match="known without being taught"):
-            taught.words.teach(name, takes("atofe", 1))
+            settled.words.teach(name, takes("atofe", 1))
         with pytest.raises(WordRefused, match="known without being taught"):
-            taught.words.rename("lumos", name)
+            settled.words.rename("lumos", name)
 
 
 @IN_PLACE
@@ -308,28 +318,28 @@ def test_an_export_has_what_is_kept_and_no_more(taught, make_voice):
         lambda content: b'{"format": "hushfold-spoken-words/1", "words": {"lumos": ["%b"]}}' % INFINITE,
     ],
 )
-def test_what_is_no_export_is_refused_and_changes_nothing(taught, damage):
-    content = damage(taught.words.export())
+def test_what_is_no_export_is_refused_and_changes_nothing(settled, damage):
+    content = damage(settled.words.export())
     with pytest.raises(RecordingRefused):
-        taught.words.import_words(content)
-    assert taught.words.all() == [SpokenWord("lumos", 3), SpokenWord("nox", 3)]
+        settled.words.import_words(content)
+    assert settled.words.all() == [SpokenWord("lumos", 3), SpokenWord("nox", 3)]
 
 
 @IN_PLACE
 @given(st.data())
-def test_whatever_happens_to_an_export_only_the_right_errors_come(taught, data):
-    content = bytearray(taught.words.export()[:2000] + taught.words.export()[-300:])
+def test_whatever_happens_to_an_export_only_the_right_errors_come(settled, data):
+    content = bytearray(settled.words.export()[:2000] + settled.words.export()[-300:])
     for _ in range(data.draw(st.integers(0, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     with pytest.raises((RecordingRefused, WordRefused)):
-        taught.words.import_words(bytes(content))
+        settled.words.import_words(bytes(content))
 
 
-def test_a_huge_export_is_not_even_read(taught, monkeypatch):
-    content = taught.words.export()
+def test_a_huge_export_is_not_even_read(settled, monkeypatch):
+    content = settled.words.export()
     monkeypatch.setattr(spoken_words, "_LARGEST", len(content) - 1)
     with pytest.raises(RecordingRefused, match="no export"):
-        taught.words.import_words(content)
+        settled.words.import_words(content)
 
 
 def test_while_learning_is_off_no_word_is_taken(taught):

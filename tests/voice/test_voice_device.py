@@ -20,6 +20,7 @@ from hushfold.errors import ModelError, StoreError
 from hushfold.keys import KeyFile
 from hushfold.releases import Release
 from hushfold.training import TrainingTask
+from hushfold.updates import ActiveModel
 from hushfold.voice.recordings import Kind
 from hushfold.voice.sound import SpokenSound
 from hushfold_protocol.plan import TrainingParameters
@@ -36,24 +37,23 @@ def build(tmp_path):
     return build
 
 
-def install(device, vector, tmp_path, number=1):
+def install(active, vector, manifest_sha256, tmp_path, number=1):
     """Activate a release of the voice model."""
-    model = device.model("voice")
     content = vector.astype("<f4").tobytes()
     path = tmp_path / "weights.f32"
     path.write_bytes(content)
     release = Release(
-        model=model.files.manifest.name,
+        model="voice",
         version=f"{number}.0.0",
         number=number,
         target=f"voice/{number}.0.0/weights.f32",
         sha256=hashlib.sha256(content).hexdigest(),
-        manifest_sha256=model.manifest_sha256,
+        manifest_sha256=manifest_sha256,
         minimum_sdk="0.1.0",
         rollout_percent=100,
         salt="",
     )
-    model.active.activate(release, path)
+    active.activate(release, path)
 
 
 def obeys(device):
@@ -77,6 +77,7 @@ def test_whoever_only_types_needs_no_voice_model(build, tmp_path):
         assert device.keyboard.suggest("see you ")
 
 
+@pytest.mark.slow
 def test_the_voice_works_without_what_streams_need(tmp_path):
     """Teaching and recognising recordings, without the packages of the extra, and without anything read for typing."""
     script = f"""
@@ -166,7 +167,8 @@ def test_a_release_is_served_once_it_is_active_and_after_a_restart(build, comman
         suggested = device.keyboard.suggest("we are ")
         device.voice.words.teach("lumos", takes("imax", 3))
         assert not obeys(device)
-        install(device, commanded, tmp_path)
+        model = device.model("voice")
+        install(model.active, commanded, model.manifest_sha256, tmp_path)
         assert not obeys(device)
         device.model("voice").reload()
         assert obeys(device)
@@ -184,9 +186,9 @@ def test_a_release_is_served_once_it_is_active_and_after_a_restart(build, comman
 
 @pytest.mark.parametrize("damage", ["weights lost", "weights changed", "pointer garbled"])
 def test_a_damaged_release_does_not_cost_the_voice(build, commanded, tmp_path, caplog, damage):
-    with build() as device:
-        install(device, commanded, tmp_path)
     folder = tmp_path / "phone" / "models" / "voice"
+    manifest_sha256 = hashlib.sha256((bundled_model("voice") / "model.json").read_bytes()).hexdigest()
+    install(ActiveModel(folder, manifest_sha256), commanded, manifest_sha256, tmp_path)
     weights = next(folder.glob("*.f32"))
     match damage:
         case "weights lost":
@@ -213,7 +215,7 @@ def test_of_two_threads_that_reload_the_one_with_newer_weights_wins(build, comma
         serve = voice.serve
 
         def adopt():
-            install(device, commanded, tmp_path)
+            install(model.active, commanded, model.manifest_sha256, tmp_path)
             model.reload()
 
         other = threading.Thread(target=adopt)
@@ -221,7 +223,7 @@ def test_of_two_threads_that_reload_the_one_with_newer_weights_wins(build, comma
         def interrupted(weights):
             if other.ident is None:
                 other.start()
-                other.join(1.0)  # it waits for its turn; without a lock it would be done by now
+                other.join(0.3)  # it waits for its turn; without a lock it would be done by now
             serve(weights)
 
         monkeypatch.setattr(model, "_serve", interrupted)
