@@ -93,7 +93,8 @@ def _aligned(spoken: Frames, others: Sequence[Frames]) -> NDArray[np.float32]:
     padded = np.zeros((rows, count, spoken.shape[1]), np.float32)
     for number, other in enumerate(others):
         padded[: len(other), number] = other
-    products = (padded.reshape(rows * count, -1) @ spoken.T).reshape(rows, count, columns).transpose(0, 2, 1)
+    # Row by row: for one large product a BLAS wakes its threads, which then spin for longer than all of this takes.
+    products = (padded @ spoken.T).transpose(0, 2, 1)
     squares = np.square(spoken).sum(axis=1)[:, None] + np.square(padded).sum(axis=2)[:, None]
     # local[row, column, other], with columns beyond the grid. The same memory, read in rows that are one shorter, has
     # the antidiagonals in its columns: skewed[diagonal, row] is local[row, diagonal - row].
