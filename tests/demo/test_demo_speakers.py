@@ -83,7 +83,7 @@ def plan_of(files):
         round_id=bytes(16),
         round_number=1,
         model=ModelReference("voice", files.manifest.version, bytes(32), "adapter", bytes(32)),
-        training=TrainingParameters(3, files.manifest.batch, files.manifest.time, 0.5, 100, 7),
+        training=TrainingParameters(3, files.manifest.batch, files.manifest.time, 0.05, 100, 7),
         update=UpdateParameters(part.size, 5.0, encoding.scale, 32, 0.0, 3, 4, encoding.beta),
         cohort=CohortParameters(4, 4, 4, 0.0),
         delta=1e-6,

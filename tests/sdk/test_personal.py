@@ -147,7 +147,7 @@ def test_on_other_weights_they_wait_for_their_test(device, monkeypatch):
     scoring(monkeypatch, released=50, trained=51)
     device.personalize()
     newer = device.files.weights * np.float32(1.001)
-    monkeypatch.setattr(device, "weights", lambda: newer)
+    monkeypatch.setattr(device.model(), "weights", lambda: newer)
     exchanged = []
     monkeypatch.setattr(device.keyboard, "serve", lambda _, *served: exchanged.append(served))
     device.reload_model()

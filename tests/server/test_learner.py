@@ -462,7 +462,7 @@ def test_a_model_of_impossible_sizes_halts_its_task(launched, monkeypatch):
     monkeypatch.setattr(ShippedModels, "manifest", small)
     launched.turn()
     assert launched.task().status is TaskStatus.HALTED
-    assert "no next-word model has the sizes of 'next_word'" in launched.task().reason
+    assert "no model has the sizes of 'next_word'" in launched.task().reason
 
 
 def test_a_sum_for_another_state_is_not_learned_from(launched):
