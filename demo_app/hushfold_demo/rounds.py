@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-_SUMMED = ("summed", "learned", "released")  # phases in which the sum has been opened
+_SUMMED = ("summed", "learned", "released", "discarded")  # phases in which the sum has been opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Round:
 
     number: int  # counted from 1
     phase: str
-    reason: str  # why it was aborted
+    reason: str  # why it was aborted or discarded
     invited: int  # phones that were given the plan
     joined: int  # of them, those that had trained in time
     survivors: int  # of them, those whose masked update arrived
@@ -58,6 +58,8 @@ def news(before: Sequence[Round], now: Sequence[Round]) -> Iterator[str]:
             yield f"Round {current.number} is summed: {_counts(current)}{_price(current)}"
         elif current.aborted and not (past and past.aborted):
             yield f"Round {current.number} is aborted: {current.reason}"
+        if current.phase == "discarded" and not (past and past.phase == "discarded"):
+            yield f"Round {current.number} is discarded, and nothing learned from it: {current.reason}"
 
 
 def epsilon_text(value: float) -> str:

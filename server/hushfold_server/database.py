@@ -2,6 +2,7 @@
 
     open -> sharing -> masking -> agreeing -> unmasking -> summed -> learned -> released
     each of the first five -> aborted (with the reason)
+    summed -> discarded (with the reason)
 
 A round is `open` from the moment its plan is signed until its joining closes: devices check in, train and join in
 that time. `sharing` to `unmasking` are the steps of secure aggregation. Two rules:
@@ -48,7 +49,7 @@ from sqlalchemy.exc import DatabaseError
 from .errors import ConfigurationError, NotFound, SchemaMismatch, StateError
 from .sqlite import READS, sqlite_engine
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class Phase(StrEnum):
@@ -63,6 +64,7 @@ class Phase(StrEnum):
     LEARNED = "learned"  # the sum is in the learner's next state
     RELEASED = "released"  # that state, or a later one, is in a published release
     ABORTED = "aborted"  # ended without a sum, see `reason`
+    DISCARDED = "discarded"  # the sum was opened and charged, but nothing is learned from it, see `reason`
 
 
 TRANSITIONS: Mapping[Phase, frozenset[Phase]] = MappingProxyType(
@@ -72,10 +74,11 @@ TRANSITIONS: Mapping[Phase, frozenset[Phase]] = MappingProxyType(
         Phase.MASKING: frozenset({Phase.AGREEING, Phase.ABORTED}),
         Phase.AGREEING: frozenset({Phase.UNMASKING, Phase.ABORTED}),
         Phase.UNMASKING: frozenset({Phase.SUMMED, Phase.ABORTED}),
-        Phase.SUMMED: frozenset({Phase.LEARNED}),
+        Phase.SUMMED: frozenset({Phase.LEARNED, Phase.DISCARDED}),
         Phase.LEARNED: frozenset({Phase.RELEASED}),
         Phase.RELEASED: frozenset(),
         Phase.ABORTED: frozenset(),
+        Phase.DISCARDED: frozenset(),
     }
 )
 
@@ -152,7 +155,7 @@ rounds = Table(
     Column("phase", _enum(Phase), nullable=False),
     Column("invitation", LargeBinary, nullable=False),  # encoded Invitation: the plan and its signature
     Column("deadline", Double, nullable=False),  # unix seconds; when the present phase ends at the latest
-    Column("reason", Text, nullable=False, default=""),  # why it was aborted
+    Column("reason", Text, nullable=False, default=""),  # why it was aborted or discarded
     Column("joined", Integer, nullable=False, default=0),  # devices in the roster
     Column("sharers", Integer, nullable=False, default=0),  # devices that shared their secrets
     Column("survivors", Integer, nullable=False, default=0),  # devices whose masked update is in the sum
@@ -286,12 +289,12 @@ def move(
     """Takes a round from one phase to the next, together with `changes` to other columns of its row.
 
     `now` is unix seconds. Raises StateError, with nothing changed, if there is no such transition or if the round
-    has left `from_phase` already; NotFound if there is no such round; ValueError for an abort without a reason.
+    has left `from_phase` already; NotFound if there is no such round; ValueError for a bad end without a reason.
     """
     if to_phase not in TRANSITIONS[from_phase]:
         raise StateError(f"round {round_id}: there is no step from {from_phase} to {to_phase}")
-    if to_phase is Phase.ABORTED and not changes.get("reason"):
-        raise ValueError("an aborted round needs a reason")
+    if to_phase in (Phase.ABORTED, Phase.DISCARDED) and not changes.get("reason"):
+        raise ValueError(f"a round that is {to_phase} needs a reason")
     moved = connection.execute(
         update(rounds)
         .where(rounds.c.id == round_id, rounds.c.phase == from_phase)

@@ -15,6 +15,7 @@ ServerError                 message: what happened and why; advice: what to do a
 |   +-- BudgetSpent         more epsilon than the task may spend
 |   +-- AccountantMismatch  two accountants disagree about the same curve
 |   +-- InsecureSlot        (learning.federated_averaging) a process would have devices send more than their update
++-- ImplausibleSum          (sum_bound) a sum that no cohort of honest devices can have made
 +-- LearningDiverged        (learning.task) a step led to values that are not finite
 """
 

@@ -2,7 +2,8 @@
 
 On every turn, for each task that is active, paused or being finished:
 
-1. a round that is `summed` becomes the next state (`learned`), in one transaction with its sum's deletion.
+1. a round that is `summed` becomes the next state (`learned`), in one transaction with its sum's deletion; or, if the
+   sum is longer than honest devices can make it (`sum_bound`), it is `discarded` and the state stays.
 
 That is all for a paused task. For the others:
 
@@ -64,6 +65,7 @@ from .privacy_ledger import PrivacyLedger
 from .process import announce_ready, describe, reason_of, refusing, start_logging, stop_on_signals
 from .settings import Home, Settings
 from .shipped_models import ShippedModels, shipped_models
+from .sum_bound import ImplausibleSum, require_plausible
 from .tasks import TaskSpec, load_task
 
 TURN = 0.2  # seconds between two looks at the database
@@ -254,7 +256,7 @@ class Learner:
         log.info("round_opened", task=task.spec.name, number=number)
 
     def _learn(self, task: _Task, row: Row[Any]) -> None:
-        """The next state, from the sum of a round that started from this one."""
+        """The next state, from the sum of a round that started from this one; none from a sum that cannot be."""
         if row.base_state != task.rounds_done:
             raise ServerError(
                 f"round {row.number} of task {task.spec.name!r} started from state {row.base_state}, the newest "
@@ -264,6 +266,11 @@ class Learner:
         with self._database.read() as connection:
             stored = connection.execute(select(sums.c.total).where(sums.c.round == row.id)).scalar_one()
         total = np.frombuffer(stored, "<u4").astype(np.uint32)
+        try:
+            require_plausible(total, task.learning.encoding, row.survivors)
+        except ImplausibleSum as error:
+            self._discard(row, str(error))
+            return
         state = task.learning.update(task.state, total, row.survivors)
         sha256 = self._objects.put(state.to_bytes())
         number, now = task.rounds_done + 1, self._now()
@@ -275,6 +282,13 @@ class Learner:
             connection.execute(delete(sums).where(sums.c.round == row.id))
         task.state, task.rounds_done = state, number
         log.info("round_learned", task=task.spec.name, number=row.number)
+
+    def _discard(self, row: Row[Any], reason: str) -> None:
+        """Deletes a sum that is not to be learned from. What it has cost its devices stays charged: it was opened."""
+        with self._database.begin() as connection:
+            move(connection, row.id, Phase.SUMMED, Phase.DISCARDED, now=self._now(), reason=reason)
+            connection.execute(delete(sums).where(sums.c.round == row.id))
+        log.error("round_discarded", task=row.task, number=row.number, reason=reason)
 
     def _release(self, task: _Task, reason: str) -> None:
         """Offers what the task has learned, and finishes it. `reason` says why now."""

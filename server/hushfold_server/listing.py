@@ -35,8 +35,10 @@ def task_notes(tasks: Sequence[TaskOverview]) -> Iterator[str]:
         yield f"{row.name}: for the devices of {row.population}; epsilon at delta {row.delta:g}"
         if row.reason:
             yield f"{row.name}: {row.status}: {row.reason}"
-        if row.round and row.round.reason:
-            yield f"{row.name}: round {row.round.number} {row.round.phase}: {row.round.reason}"
+        for each in row.rounds:
+            # Of aborted rounds the newest matters; discarded ones mean that a device has cheated.
+            if each.reason and (each == row.round or each.phase is Phase.DISCARDED):
+                yield f"{row.name}: round {each.number} {each.phase}: {each.reason}"
         if row.extrapolation:
             yield f"{row.name}: {row.extrapolation}"
 

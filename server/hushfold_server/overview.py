@@ -34,7 +34,7 @@ class RoundOverview:
 
     number: int  # counted from 1
     phase: Phase
-    reason: str  # why it was aborted
+    reason: str  # why it was aborted or discarded
     invited: int  # devices that were given the plan
     joined: int  # devices in the roster
     sharers: int  # devices that shared their secrets

@@ -85,13 +85,13 @@ def test_a_round_moves_exactly_as_the_table_says(database, start, end):
         assert after == before
 
 
-def test_every_phase_is_reached_from_open_and_only_two_are_final():
+def test_every_phase_is_reached_from_open_and_only_three_are_final():
     reached, frontier = set(), {Phase.OPEN}
     while frontier:
         reached |= frontier
         frontier = {after for before in frontier for after in TRANSITIONS[before]} - reached
     assert reached == set(Phase)
-    assert {phase for phase in Phase if not TRANSITIONS[phase]} == {Phase.RELEASED, Phase.ABORTED}
+    assert {phase for phase in Phase if not TRANSITIONS[phase]} == {Phase.RELEASED, Phase.ABORTED, Phase.DISCARDED}
 
 
 def test_a_round_with_a_sum_cannot_be_aborted():
@@ -113,11 +113,12 @@ def test_an_unknown_round_is_not_found(database):
 
 
 @pytest.mark.parametrize("changes", [{}, {"reason": ""}])
-def test_an_abort_needs_a_reason(database, changes):
+@pytest.mark.parametrize(("start", "end"), [(Phase.OPEN, Phase.ABORTED), (Phase.SUMMED, Phase.DISCARDED)])
+def test_a_bad_end_needs_a_reason(database, start, end, changes):
     with database.begin() as connection:
-        add_round(connection, Phase.OPEN)
+        add_round(connection, start)
         with pytest.raises(ValueError, match="reason"):
-            move(connection, ROUND, Phase.OPEN, Phase.ABORTED, now=2.0, **changes)
+            move(connection, ROUND, start, end, now=2.0, **changes)
 
 
 def test_an_exception_rolls_back_the_whole_transaction(database):

@@ -23,10 +23,23 @@ from hushfold_protocol.rotation import rotate
 from hushfold_protocol.signing import open_invitation
 from hushfold_server import keys
 from hushfold_server.candidates import next_version
-from hushfold_server.database import Database, Phase, ReleaseStatus, TaskStatus, releases, rounds, states, sums, tasks
+from hushfold_server.database import (
+    Database,
+    Phase,
+    ReleaseStatus,
+    TaskStatus,
+    charges,
+    releases,
+    rounds,
+    states,
+    sums,
+    tasks,
+)
 from hushfold_server.errors import ServerError, StateError
+from hushfold_server.listing import task_notes
 from hushfold_server.objects import ObjectStore
 from hushfold_server.operations import finish_task, pause_task, resume_task
+from hushfold_server.overview import list_tasks
 from hushfold_server.privacy_ledger import PrivacyLedger
 from hushfold_server.settings import Home
 from hushfold_server.shipped_models import ShippedModels, shipped_models
@@ -251,6 +264,40 @@ def test_an_aborted_round_is_followed_by_another_from_the_same_state(launched):
     launched.now += 60
     launched.turn()
     assert [(row.number, row.base_state) for row in launched.rounds()] == [(1, 0), (2, 0)]
+
+
+def test_a_sum_that_honest_devices_cannot_make_is_discarded_and_the_next_round_starts_from_the_same_state(launched):
+    """One device has sent a huge update. What the round has cost stays charged: its sum was opened."""
+    launched.turn()
+    (before,) = launched.states()
+    launched.sum_up(1.0)
+    launched.turn()
+    (row,) = launched.rounds()
+    assert row.phase is Phase.DISCARDED
+    assert "20 devices is" in row.reason
+    assert "a device sent something else than a clipped update" in row.reason
+    assert launched.rows(sums, sums.c.round) == []
+    assert [charge.survivors for charge in launched.rows(charges, charges.c.charged_at)] == [SURVIVORS]
+    launched.now += 60
+    launched.turn()
+    assert [(row.number, row.base_state) for row in launched.rounds()] == [(1, 0), (2, 0)]
+    launched.sum_up(0.001)
+    launched.turn()
+    np.testing.assert_allclose(launched.states()[-1], before - 0.001, atol=1e-5)
+    (notes,) = [note for note in task_notes(list_tasks(launched.database)) if "discarded" in note]
+    assert notes.startswith("words: round 1 discarded: the sum of 20 devices")  # also when others have followed
+
+
+def test_a_task_that_is_being_finished_ends_after_a_discarded_sum(launched):
+    launched.whole_round()
+    launched.turn()
+    launched.sum_up(1.0)
+    finish_task(launched.database, "words")
+    for _ in range(2):
+        launched.turn()
+    assert [row.phase for row in launched.rounds()] == [Phase.LEARNED, Phase.DISCARDED]
+    assert launched.task().status is TaskStatus.FINISHED
+    assert launched.rows(releases, releases.c.number)[-1].state == 1
 
 
 def test_after_its_last_round_a_task_offers_what_it_learned(launched):
