@@ -103,18 +103,20 @@ class Roster(Message, type_code=31):
 
 @dataclass(frozen=True, slots=True)
 class Shares(Message, type_code=32):
-    """One device's shares, encrypted to every other device of the roster in its order."""
+    """One device's shares, encrypted to the other devices that hold its secrets, in the roster's order."""
 
     session: Annotated[bytes, Fixed(32)]
+    receivers: Annotated[bytes, Opaque(_BITMAP_BYTES)]  # bitmap over the roster
     sealed: Annotated[tuple[bytes, ...], Items(Fixed(SEALED_BYTES), MAX_COHORT)]
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery(Message, type_code=33):
-    """Who has shared, and what the others among them encrypted to the receiver, in the roster's order."""
+    """Who has shared, who among them has chosen the receiver, and what these encrypted to it, in the roster's order."""
 
     session: Annotated[bytes, Fixed(32)]
     sharers: Annotated[bytes, Opaque(_BITMAP_BYTES)]  # bitmap over the roster
+    senders: Annotated[bytes, Opaque(_BITMAP_BYTES)]  # bitmap over the roster
     sealed: Annotated[tuple[bytes, ...], Items(Fixed(SEALED_BYTES), MAX_COHORT)]
 
 
@@ -124,6 +126,7 @@ class Masked(Message, type_code=34):
 
     session: Annotated[bytes, Fixed(32)]
     vector: Annotated[bytes, Opaque(MAX_VECTOR_BYTES)]
+    signature: Annotated[bytes, Fixed(64)]  # over the session and the sharers that the device was shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +153,12 @@ class IndexedSignature(Struct):
 
 @dataclass(frozen=True, slots=True)
 class Consents(Message, type_code=37):
-    """The signatures that show a device that enough others saw the same survivors."""
+    """The signatures that show a device that enough others saw the same survivors, and the rest the same sharers."""
 
     session: Annotated[bytes, Fixed(32)]
     signatures: Annotated[tuple[IndexedSignature, ...], Items(Record(IndexedSignature), MAX_COHORT)]
+    uploads: Annotated[tuple[IndexedSignature, ...], Items(Record(IndexedSignature), MAX_COHORT)] = ()
+    """`Masked.signature` of the survivors that have not consented."""
 
 
 @dataclass(frozen=True, slots=True)

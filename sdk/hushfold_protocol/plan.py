@@ -15,6 +15,7 @@ from typing import Annotated
 from .encoding import EncodingParameters
 from .errors import EncodingError, PlanRefused
 from .privacy import RdpCurve, round_curve
+from .secagg.graph import Graph
 from .wire import Fixed, Float64, Int64, Message, Record, Struct, Text, UInt
 
 MAX_COHORT = 1_000  # devices: what the complete graph of `secagg` serves; bounds every list in a message
@@ -87,6 +88,10 @@ class CohortParameters(Struct):
     def noise_contributors(self) -> int:
         """Devices whose noise is certain to be in an opened sum: the floor without the colluders."""
         return self.floor - self.colluders
+
+    def graph(self, joined: int) -> Graph:
+        """Who holds shares of whose secrets in a session of `joined` devices."""
+        return Graph(joined, joined, self.threshold(joined))
 
     def threshold(self, joined: int) -> int:
         """Shares that open a secret, and the least signatures on one list of survivors, in a complete graph.

@@ -253,7 +253,7 @@ class Rounds:
                     stage=STEP_OF[type(message)].stored,
                     device=device.hex(),
                     digest=_digest(content),
-                    body=b"" if isinstance(message, Masked) else content,
+                    body=steps.stored(message, content),
                     received_at=now,
                 )
             )

@@ -93,8 +93,13 @@ def accept(stage: Stage, device: bytes, message: Message, now: float, total: Enc
 def replay(stage: Stage, step: Step, device: bytes, body: bytes, received_at: float) -> Stage:
     """The stage with a message that it had accepted before, from what was stored of it."""
     if isinstance(stage, Masking):  # the vector is in the stored sum, and nowhere else
-        return replace(stage, uploaded=stage.uploaded | {index_of(stage, device)})
+        return stage.recall(index_of(stage, device), Masked.decode(body).signature)
     return accept(stage, device, step.answer.decode(body), received_at, np.empty(0, np.uint32))
+
+
+def stored(message: Message, content: bytes) -> bytes:
+    """What is stored of a message whose encoding is `content`: all but a vector, which is in the sum."""
+    return replace(message, vector=b"").encode() if isinstance(message, Masked) else content
 
 
 def close(stage: Stage, now: float) -> Stage | Opened:

@@ -19,7 +19,7 @@ from hushfold_protocol.errors import (
 from hushfold_protocol.packing import unpack
 from hushfold_protocol.plan import CohortParameters
 from hushfold_protocol.secagg import crypto, shamir
-from hushfold_protocol.secagg.device import Joined, Shared, Unmasked, Uploaded
+from hushfold_protocol.secagg.device import Agreed, Joined, Shared, Unmasked, Uploaded
 from hushfold_protocol.secagg.session import sign_consent
 
 
@@ -202,19 +202,26 @@ def test_split_view_of_the_survivors_opens_nothing():
                 cohort.devices[number].receive(messages.Consents(stage.session.id, entries))
 
 
-def test_split_view_of_the_sharers_opens_nothing():
-    """The server shows one device fewer sharers: its signature then stands for other lists, and nobody unmasks."""
-    cohort = make_cohort(8, floor=5, maximum=8, gamma=0.0)
-    masking = cohort.share(cohort.join())
-    stage, victim = masking, 0
+def hiding_a_sharer_from(victim, cohort, hidden):
+    """The agreeing stage of a server that shows device `victim` one sharer less, which it then drops."""
+    masking = stage = cohort.share(cohort.join())
     for number in range(8):
         index = cohort.index[number]
         seen = masking
         if number == victim:
-            hidden = cohort.index[7]
-            seen = replace(masking, sealed={s: v for s, v in masking.sealed.items() if s != hidden})
-        stage = stage.accept(index, cohort.devices[number].receive(seen.announcement(index)), cohort.total)
-    agreeing = replace(stage, uploaded=stage.uploaded - {cohort.index[7]}).close()
+            seen = replace(masking, sealed={s: v for s, v in masking.sealed.items() if s != cohort.index[hidden]})
+        masked = cohort.devices[number].receive(seen.announcement(index))
+        if number == victim:
+            with pytest.raises(SignatureInvalid):  # an honest server takes it out
+                stage.accept(index, masked, cohort.total)
+        stage = stage.recall(index, masked.signature)
+    return replace(stage, uploaded=stage.uploaded - {cohort.index[hidden]}).close()
+
+
+def test_split_view_of_the_sharers_opens_nothing():
+    """The server shows one device fewer sharers: its signature then stands for other lists, and nobody unmasks."""
+    cohort, victim = make_cohort(8, floor=5, maximum=8, gamma=0.0), 0
+    agreeing = hiding_a_sharer_from(victim, cohort, hidden=7)
     answers = {cohort.index[n]: cohort.devices[n].receive(agreeing.announcement()).signature for n in range(7)}
     with pytest.raises(SignatureInvalid):
         agreeing.accept(cohort.index[victim], messages.Consent(agreeing.session.id, answers[cohort.index[victim]]))
@@ -222,6 +229,29 @@ def test_split_view_of_the_sharers_opens_nothing():
     for number in range(7):
         with pytest.raises(Refused, match="other lists"):
             cohort.devices[number].receive(messages.Consents(agreeing.session.id, entries))
+
+
+def test_a_survivor_that_was_shown_other_sharers_cannot_be_passed_off_as_silent():
+    """Six consents are enough. But nobody helps to open the seed of a device that may not have masked towards it."""
+    cohort, victim = make_cohort(8, floor=5, maximum=8, gamma=0.0), 0
+    stage = hiding_a_sharer_from(victim, cohort, hidden=7)
+    for number in range(1, 7):
+        stage = stage.accept(cohort.index[number], cohort.devices[number].receive(stage.announcement()))
+    honest = stage.close().announcement()
+    assert len(honest.signatures) == 6
+    assert [entry.index for entry in honest.uploads] == [cohort.index[victim]]
+    silent = stage.session.name(cohort.index[victim])
+    for number in range(1, 7):
+        for consents in (honest, replace(honest, uploads=())):
+            with pytest.raises(Refused, match=f"{silent} has not signed the sharers"):
+                cohort.devices[number].receive(consents)
+        assert isinstance(cohort.devices[number].state, Agreed)
+
+
+def test_survivors_that_fall_silent_are_in_the_sum():
+    """They have signed the sharers with their uploads."""
+    cohort = make_cohort(8, floor=5, maximum=8, gamma=0.0)
+    np.testing.assert_array_equal(cohort.run(agree=[1, 4]), cohort.expected(()))
 
 
 def test_a_survivor_never_gives_both_secrets_of_one_device():
@@ -327,10 +357,9 @@ def test_server_refuses_wrong_shares_of_a_drop_outs_masking_key():
 def sealing_garbage_to(receivers, cohort):
     """The masking stage of a cohort whose device 0 has sealed garbage to some of the others, by device number."""
     masking = cohort.share(cohort.join())
-    sender, sealed = cohort.index[0], list(masking.sealed[cohort.index[0]])
-    for receiver in (cohort.index[n] for n in receivers):
-        sealed[receiver - (receiver > sender)] = bytes(messages.SEALED_BYTES)
-    return replace(masking, sealed={**masking.sealed, sender: tuple(sealed)})
+    sender = cohort.index[0]
+    garbage = {cohort.index[n]: bytes(messages.SEALED_BYTES) for n in receivers}
+    return replace(masking, sealed={**masking.sealed, sender: {**masking.sealed[sender], **garbage}})
 
 
 def test_shares_that_do_not_open_cost_the_round_their_receivers_only():
@@ -382,7 +411,7 @@ def test_every_message_out_of_order_raises_and_leaves_the_state():
     device = cohort.devices[0]
     session = cohort.join().session
     for message in (
-        messages.Delivery(session.id, b"\x3f", ()),
+        messages.Delivery(session.id, b"\x3f", b"\x3e", ()),
         messages.Survivors(session.id, b"\x3f"),
         messages.Consents(session.id, ()),
         messages.Wait(1),

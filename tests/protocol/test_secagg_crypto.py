@@ -22,14 +22,14 @@ from hushfold_protocol.secagg.session import merkle_root
 def test_as_many_shares_as_the_threshold_give_the_secret_back(secret, threshold, more, seed):
     count = threshold + more
     random = seeded(seed)
-    shares = shamir.share(secret, threshold, count, random)
+    shares = shamir.share(secret, threshold, range(count), random)
     holders = sorted(range(count), key=lambda i: random(4))[:threshold]
     assert shamir.Reconstructor(holders).secret({i: shares[i] for i in holders}) == secret
 
 
 def test_fewer_shares_than_the_threshold_say_nothing():
     """Two shares of a threshold-three secret fit every other secret equally well."""
-    shares = shamir.share(b"\5" * 32, 3, 5, seeded(1))
+    shares = shamir.share(b"\5" * 32, 3, range(5), seeded(1))
     for other in (bytes(32), b"\xff" * 32):
         x1, x2, prime = 1, 2, shamir.PRIME
         y0, y1, y2 = (int.from_bytes(v, "big") for v in (other, shares[0], shares[1]))
@@ -66,8 +66,8 @@ def test_every_coefficient_is_fresh_randomness():
 
     seen = []
     for _ in range(2):
-        shares = shamir.share(secret, threshold, 12, recorded)
-        constant, *others = polynomial(shares)
+        shares = shamir.share(secret, threshold, range(12), recorded)
+        constant, *others = polynomial(shares.values())
         assert constant.to_bytes(32, "big") == secret
         assert others[threshold - 1 :] == [0] * (12 - threshold)
         seen += others[: threshold - 1]
@@ -79,8 +79,8 @@ def test_every_coefficient_is_fresh_randomness():
 @given(st.integers(2, 8), st.integers(0, 2**32))
 def test_no_share_and_no_group_below_the_threshold_is_the_secret(threshold, seed):
     secret = seeded(seed)(32)
-    shares = shamir.share(secret, threshold, threshold + 2, seeded(seed + 1))
-    assert len(set(shares)) == len(shares)
+    shares = shamir.share(secret, threshold, range(threshold + 2), seeded(seed + 1))
+    assert len(set(shares.values())) == len(shares)
     for size in range(1, threshold):
         given_away = {i: shares[i] for i in range(size)}
         assert shamir.Reconstructor(range(size)).secret(given_away) != secret
@@ -204,3 +204,17 @@ def test_a_long_mask_is_one_stream():
     np.testing.assert_array_equal(vector, np.frombuffer(blocks, "<u4", count=size) + np.uint32(1))
     crypto.apply_mask(vector, key, -1)
     assert (vector == 1).all()
+
+
+def test_many_masks_at_once_are_each_of_them():
+    """However many streams are open at a time, and whatever piece of the vector is at hand."""
+    seeds = [bytes([number]) * 32 for number in range(crypto._STREAMS + 3)]
+    signs = [1 if number % 3 else -1 for number in range(len(seeds))]
+    one_by_one = np.arange(crypto._CHUNK + 5, dtype=np.uint32)
+    at_once = one_by_one.copy()
+    for seed, sign in zip(seeds, signs, strict=True):
+        crypto.apply_mask(one_by_one, seed, sign)
+    crypto.apply_masks(at_once, zip(seeds, signs, strict=True))
+    np.testing.assert_array_equal(at_once, one_by_one)
+    crypto.apply_masks(at_once, zip(seeds, [-sign for sign in signs], strict=True))
+    np.testing.assert_array_equal(at_once, np.arange(at_once.size))

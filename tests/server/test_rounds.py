@@ -184,7 +184,7 @@ def test_a_repeat_changes_nothing_and_a_second_answer_is_refused(server):
     server.rounds.submit(server.id, server.device(0), answer)
     assert server.rows(round_messages) == before
     shares = messages.Shares.decode(answer.payload)
-    other = seal(server.keys[0], messages.Shares(shares.session, shares.sealed[::-1]))
+    other = seal(server.keys[0], replace(shares, sealed=shares.sealed[::-1]))
     with pytest.raises(Equivocation):
         server.rounds.submit(server.id, server.device(0), other)
 

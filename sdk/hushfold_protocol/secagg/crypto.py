@@ -51,7 +51,12 @@ def verify_public_key(public: bytes) -> None:
 
 def share_key(private: X25519PrivateKey, public: bytes, session: bytes, sender: int, receiver: int) -> bytes:
     """The key under which `sender` encrypts shares to `receiver`."""
-    return derive(agree(private, public), "share", session, sender, receiver)
+    return sealing_key(agree(private, public), session, sender, receiver)
+
+
+def sealing_key(agreed: bytes, session: bytes, sender: int, receiver: int) -> bytes:
+    """`share_key` from what the two have agreed on, which is the same in both directions."""
+    return derive(agreed, "share", session, sender, receiver)
 
 
 def pair_seed(private: X25519PrivateKey, public: bytes, session: bytes, one: int, other: int) -> bytes:

@@ -6,9 +6,10 @@ Each function takes a state and the server's message and returns the next state 
 RemoteError for a message that must not be answered, and the state stays as it was. `DeviceSession` walks the
 states, repeats an answer byte for byte when the same message comes again, and refuses a different one.
 
-What the masks protect, in short: an upload is hidden by the device's own mask and by one mask for each other
-sharer. A device gives away shares of either a peer's own seed (it survived) or its masking key (it dropped out),
-never both, and only after enough others have signed the same lists (`Session.consent_text`).
+What the masks protect, in short: an upload is hidden by the device's own mask and by one mask for each neighbour
+among the sharers. A device gives away shares of either a peer's own seed (it survived) or its masking key (it dropped
+out), never both, and only after enough others have signed the same lists (`Session.consent_text`). A seed's shares it
+gives away only for a peer that has signed the same sharers: one that was shown others may not have masked towards it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from ..messages import (
     Consents,
     Delivery,
     IndexedShare,
+    IndexedSignature,
     Join,
     Masked,
     Roster,
@@ -35,6 +37,7 @@ from ..messages import (
     Survivors,
     Unmask,
     from_bitmap,
+    to_bitmap,
 )
 from ..packing import EncodedVector, pack
 from ..plan import Plan
@@ -42,7 +45,7 @@ from ..randomness import RandomBytes
 from ..signing import sign_join
 from ..wire import Message
 from . import crypto, shamir
-from .session import Session, open_session, sign_consent
+from .session import Session, open_session, sign_consent, sign_sharers
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,9 @@ class Shared:
     sharing: X25519PrivateKey = field(repr=False)
     masking: X25519PrivateKey = field(repr=False)
     seed: bytes = field(repr=False)
-    own: bytes = field(repr=False)  # this device's share of its own seed
+    holders: frozenset[int]  # of this device's secrets
+    own: dict[int, bytes] = field(repr=False)  # its share of its own seed, by its index, if it is a holder itself
+    agreed: dict[int, bytes] = field(repr=False)  # secrets agreed on for the exchange of shares, by peer
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,7 @@ class Uploaded:
 @dataclass(frozen=True)
 class Agreed:
     session: Session
+    index: int
     sharers: frozenset[int]
     survivors: frozenset[int]
     seed_shares: dict[int, bytes] = field(repr=False)  # of survivors only
@@ -121,7 +127,7 @@ def join(plan: Plan, identity: Identity, random_bytes: RandomBytes) -> tuple[Joi
 def on_roster(
     state: Joined, roster: Roster, now: float, min_cohort: int, random_bytes: RandomBytes
 ) -> tuple[Shared, Shares]:
-    """Checks the roster, fixes the session, and encrypts shares of both secrets to every other device."""
+    """Checks the roster, fixes the session, chooses holders, and encrypts shares of both secrets to them."""
     if len(roster.joins) < min_cohort:
         raise TooFew(f"{len(roster.joins)} devices joined, this device demands {min_cohort}")
     session = open_session(state.plan, roster, state.identity.authority_key, now)
@@ -129,22 +135,28 @@ def on_roster(
         index = session.joins.index(state.join)
     except ValueError:
         raise Refused("the roster does not hold this device's own keys") from None
-    seeds = shamir.share(state.seed, session.threshold, session.size, random_bytes)
-    keys = shamir.share(state.masking.private_bytes_raw(), session.threshold, session.size, random_bytes)
-    sealed = []
-    for peer, peer_join in enumerate(session.joins):
-        if peer != index:
-            key = crypto.share_key(state.sharing, peer_join.sharing_key, session.id, index, peer)
-            sealed.append(crypto.encrypt_shares(key, seeds[peer] + keys[peer], session.id, index, peer))
-    following = Shared(session, index, state.identity, state.sharing, state.masking, state.seed, seeds[index])
-    return following, Shares(session.id, tuple(sealed))
+    holders = session.graph.choose(index, random_bytes)
+    seeds = shamir.share(state.seed, session.threshold, holders, random_bytes)
+    keys = shamir.share(state.masking.private_bytes_raw(), session.threshold, holders, random_bytes)
+    receivers = sorted(holders - {index})
+    agreed = {peer: crypto.agree(state.sharing, session.joins[peer].sharing_key) for peer in receivers}
+    sealed = tuple(
+        crypto.encrypt_shares(
+            crypto.sealing_key(agreed[peer], session.id, index, peer), seeds[peer] + keys[peer], session.id, index, peer
+        )
+        for peer in receivers
+    )
+    own = {index: seeds[index]} if index in holders else {}
+    following = Shared(session, index, state.identity, state.sharing, state.masking, state.seed, holders, own, agreed)
+    return following, Shares(session.id, to_bitmap(receivers, session.size), sealed)
 
 
 def on_delivery(state: Shared, delivery: Delivery, vector: EncodedVector) -> tuple[Uploaded, Masked]:
-    """Masks `vector` (uint32, already encoded and noised) towards every other sharer.
+    """Masks `vector` (uint32, already encoded and noised) towards the sharers that hold its secrets or sent theirs.
 
     The caller charges the device's privacy budget before it sends the result. Raises Refused, with the sender's id, for
-    shares that do not open: without them this device could not help to take that sender's masks off.
+    shares that do not open: without them this device could not help to take that sender's masks off. Raises TooFew if
+    so few of its holders have shared that its own seed could not be had: the sum would be lost.
     """
     session, index = state.session, state.index
     session.require(delivery.session)
@@ -156,26 +168,42 @@ def on_delivery(state: Shared, delivery: Delivery, vector: EncodedVector) -> tup
         raise Refused("this device shared its secrets, but the server says that it did not")
     if len(sharers) < session.consents:
         raise TooFew(f"{len(sharers)} devices shared, {session.consents} are needed")
-    peers = sorted(sharers - {index})
-    if len(delivery.sealed) != len(peers):
-        raise Refused(f"shares of {len(delivery.sealed)} devices for {len(peers)} peers")
-    seed_shares, key_shares = {index: state.own}, {}
+    present = state.holders & sharers
+    if len(present) < session.threshold:
+        raise TooFew(f"{len(present)} holders of this device's secrets shared, {session.threshold} are needed")
+    received = _open_shares(state, delivery, sharers)
     masked = vector.copy()
-    for peer, sealed in zip(peers, delivery.sealed, strict=True):
-        peer_join = session.joins[peer]
-        key = crypto.share_key(state.sharing, peer_join.sharing_key, session.id, peer, index)
-        try:
-            plain = crypto.decrypt_shares(key, sealed, session.id, peer, index)
-        except Refused as error:
-            raise Refused(f"{session.name(peer)}: {error}") from None
-        seed_shares[peer] = plain[: shamir.SHARE_BYTES]
-        key_shares[peer] = plain[shamir.SHARE_BYTES :]
-        pair = crypto.pair_seed(state.masking, peer_join.masking_key, session.id, index, peer)
+    for peer in (present | received.keys()) - {index}:
+        pair = crypto.pair_seed(state.masking, session.joins[peer].masking_key, session.id, index, peer)
         crypto.apply_mask(masked, pair, crypto.pair_sign(index, peer))
     crypto.apply_mask(masked, crypto.self_seed(state.seed, session.id, index), 1)
     crypto.reduce(masked, bits)
+    seed_shares = state.own | {peer: plain[: shamir.SHARE_BYTES] for peer, plain in received.items()}
+    key_shares = {peer: plain[shamir.SHARE_BYTES :] for peer, plain in received.items()}
     following = Uploaded(session, index, state.identity, sharers, seed_shares, key_shares)
-    return following, Masked(session.id, pack(masked, bits))
+    signature = sign_sharers(state.identity.key, session.sharers_text(sharers))
+    return following, Masked(session.id, pack(masked, bits), signature)
+
+
+def _open_shares(state: Shared, delivery: Delivery, sharers: frozenset[int]) -> dict[int, bytes]:
+    """What was sealed to this device, by sender: a share of the seed, and one of the masking key."""
+    session, index = state.session, state.index
+    senders = from_bitmap(delivery.senders, session.size)
+    if not senders <= sharers - {index}:
+        raise Refused("shares of devices that have not shared, or of this device")
+    if session.graph.complete and senders != sharers - {index}:
+        raise Refused(f"shares of {len(senders)} devices for {len(sharers) - 1} peers")
+    if len(delivery.sealed) != len(senders):
+        raise Refused(f"{len(delivery.sealed)} shares of {len(senders)} devices")
+    received = {}
+    for peer, sealed in zip(sorted(senders), delivery.sealed, strict=True):
+        secret = state.agreed.get(peer) or crypto.agree(state.sharing, session.joins[peer].sharing_key)
+        key = crypto.sealing_key(secret, session.id, peer, index)
+        try:
+            received[peer] = crypto.decrypt_shares(key, sealed, session.id, peer, index)
+        except Refused as error:
+            raise Refused(f"{session.name(peer)}: {error}") from None
+    return received
 
 
 def on_survivors(state: Uploaded, message: Survivors) -> tuple[Agreed, Consent]:
@@ -193,6 +221,7 @@ def on_survivors(state: Uploaded, message: Survivors) -> tuple[Agreed, Consent]:
     text = session.consent_text(state.sharers, survivors)
     following = Agreed(
         session,
+        state.index,
         state.sharers,
         survivors,
         {owner: share for owner, share in state.seed_shares.items() if owner in survivors},
@@ -202,24 +231,38 @@ def on_survivors(state: Uploaded, message: Survivors) -> tuple[Agreed, Consent]:
 
 
 def on_consents(state: Agreed, consents: Consents) -> tuple[Unmasked, Unmask]:
-    """Gives the shares that open the sum, once enough survivors have signed the lists that this device signed."""
+    """Gives the shares that open the sum, once enough survivors have signed the lists that this device signed, and the
+    others whose seeds it would help to open have signed the same sharers."""
     session = state.session
     session.require(consents.session)
-    signers = [entry.index for entry in consents.signatures]
-    if any(one >= other for one, other in pairwise(signers)):
-        raise Refused("the list of consents is not sorted, or names a device twice")
-    if not set(signers) <= state.survivors:
-        raise Refused("a consent by a device that is not among the survivors")
+    signers = _listed(consents.signatures, state.survivors, "consents")
     if len(signers) < session.consents:
         raise TooFew(f"{len(signers)} survivors consented, {session.consents} are needed")
     text = session.consent_text(state.sharers, state.survivors)
-    for entry in consents.signatures:
+    for index, signature in signers.items():
         try:
-            session.verify_consent(entry.index, text, entry.signature)
+            session.verify_consent(index, text, signature)
         except SignatureInvalid:
-            raise Refused(f"{session.name(entry.index)} consented to other lists than this device was shown") from None
+            raise Refused(f"{session.name(index)} consented to other lists than this device was shown") from None
+    uploads = _listed(consents.uploads, state.survivors, "uploads")
+    text = session.sharers_text(state.sharers)
+    for owner in sorted(state.seed_shares.keys() - signers.keys() - {state.index}):
+        try:
+            session.verify_sharers(owner, text, uploads.get(owner, b""))
+        except SignatureInvalid:
+            raise Refused(f"{session.name(owner)} has not signed the sharers that this device was shown") from None
     answer = Unmask(session.id, _indexed(state.seed_shares), _indexed(state.key_shares))
     return Unmasked(), answer
+
+
+def _listed(entries: tuple[IndexedSignature, ...], survivors: frozenset[int], what: str) -> dict[int, bytes]:
+    """The signatures of some survivors, by index."""
+    indices = [entry.index for entry in entries]
+    if any(one >= other for one, other in pairwise(indices)):
+        raise Refused(f"the list of {what} is not sorted, or names a device twice")
+    if not set(indices) <= survivors:
+        raise Refused(f"the list of {what} names a device that is not among the survivors")
+    return {entry.index: entry.signature for entry in entries}
 
 
 def _indexed(shares: dict[int, bytes]) -> tuple[IndexedShare, ...]:

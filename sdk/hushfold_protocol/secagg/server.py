@@ -29,6 +29,7 @@ from ..messages import (
     Shares,
     Survivors,
     Unmask,
+    from_bitmap,
     to_bitmap,
 )
 from ..packing import EncodedVector, unpack
@@ -74,23 +75,26 @@ class Joining:
 
 @dataclass(frozen=True)
 class Sharing:
-    """Every device of the roster encrypts shares of its secrets to every other."""
+    """Every device of the roster encrypts shares of its secrets to those that it has chosen to hold them."""
 
     session: Session
-    sealed: Mapping[int, tuple[bytes, ...]] = field(default_factory=dict)  # by sender
+    sealed: Mapping[int, Mapping[int, bytes]] = field(default_factory=dict)  # by sender, then receiver
 
     def announcement(self) -> Roster:
         return Roster(self.session.joins)
 
     def accept(self, sender: int, message: Shares) -> Sharing:
         self.session.require(message.session)
-        if len(message.sealed) != self.session.size - 1:
-            raise Refused(f"shares for {len(message.sealed)} devices, the roster has {self.session.size - 1} others")
+        receivers = from_bitmap(message.receivers, self.session.size)
+        self.session.graph.require_holders(sender, receivers)
+        if len(message.sealed) != len(receivers):
+            raise Refused(f"{len(message.sealed)} shares for {len(receivers)} devices")
         if any(len(sealed) != SEALED_BYTES for sealed in message.sealed):
             raise Refused("a share of the wrong length")
-        if _repeated(self.sealed.get(sender), message.sealed):
+        sealed = dict(zip(sorted(receivers), message.sealed, strict=True))
+        if _repeated(self.sealed.get(sender), sealed):
             return self
-        return replace(self, sealed={**self.sealed, sender: message.sealed})
+        return replace(self, sealed={**self.sealed, sender: sealed})
 
     @property
     def full(self) -> bool:
@@ -106,19 +110,22 @@ class Masking:
     """The sharers upload their masked vectors."""
 
     session: Session
-    sealed: Mapping[int, tuple[bytes, ...]]  # by sender
+    sealed: Mapping[int, Mapping[int, bytes]]  # by sender, then receiver
     uploaded: frozenset[int] = frozenset()
+    signatures: Mapping[int, bytes] = field(default_factory=dict)  # of the uploads
 
     @property
     def sharers(self) -> frozenset[int]:
         return frozenset(self.sealed)
 
     def announcement(self, receiver: int) -> Delivery:
-        """Each message in a sender's list stands at the receiver's place among the others of the roster."""
-        bundle = tuple(
-            self.sealed[sender][receiver - (receiver > sender)] for sender in sorted(self.sealed) if sender != receiver
+        senders = [sender for sender in sorted(self.sealed) if receiver in self.sealed[sender]]
+        return Delivery(
+            self.session.id,
+            to_bitmap(self.sharers, self.session.size),
+            to_bitmap(senders, self.session.size),
+            tuple(self.sealed[sender][receiver] for sender in senders),
         )
-        return Delivery(self.session.id, to_bitmap(self.sharers, self.session.size), bundle)
 
     def accept(self, sender: int, message: Masked, total: EncodedVector) -> Masking:
         """Adds the vector to `total` (uint32, in place, modulo 2^32): at once, and once for each device."""
@@ -127,12 +134,17 @@ class Masking:
             raise Refused("an upload by a device that has not shared its secrets")
         if sender in self.uploaded:
             raise Equivocation("this device's vector is in the sum already")
+        self.session.verify_sharers(sender, self.session.sharers_text(self.sharers), message.signature)
         try:
             vector = unpack(message.vector, total.size, self.session.plan.update.bits)
         except ValueError as error:
             raise Refused(f"the masked vector is malformed: {error}") from None
         np.add(total, vector, out=total)
-        return replace(self, uploaded=self.uploaded | {sender})
+        return self.recall(sender, message.signature)
+
+    def recall(self, sender: int, signature: bytes) -> Masking:
+        """The stage with an upload whose vector is in the sum."""
+        return replace(self, uploaded=self.uploaded | {sender}, signatures={**self.signatures, sender: signature})
 
     @property
     def full(self) -> bool:
@@ -140,7 +152,7 @@ class Masking:
 
     def close(self) -> Agreeing:
         _enough(len(self.uploaded), self.session.consents, "uploaded")
-        return Agreeing(self.session, self.sharers, self.uploaded)
+        return Agreeing(self.session, self.sharers, self.uploaded, dict(self.signatures))
 
 
 @dataclass(frozen=True)
@@ -150,6 +162,7 @@ class Agreeing:
     session: Session
     sharers: frozenset[int]
     survivors: frozenset[int]
+    uploads: Mapping[int, bytes]  # signatures of the sharers by the survivors
     signatures: Mapping[int, bytes] = field(default_factory=dict)
 
     def announcement(self) -> Survivors:
@@ -171,7 +184,7 @@ class Agreeing:
 
     def close(self) -> Unmasking:
         _enough(len(self.signatures), self.session.consents, "agreed on the survivors")
-        return Unmasking(self.session, self.sharers, self.survivors, dict(self.signatures))
+        return Unmasking(self.session, self.sharers, self.survivors, self.uploads, dict(self.signatures))
 
 
 @dataclass(frozen=True)
@@ -181,7 +194,8 @@ class Unmasking:
     session: Session
     sharers: frozenset[int]
     survivors: frozenset[int]
-    signatures: Mapping[int, bytes]
+    uploads: Mapping[int, bytes]  # signatures of the sharers by the survivors
+    signatures: Mapping[int, bytes]  # of both lists, by those who consented
     answers: Mapping[int, Unmask] = field(default_factory=dict)
 
     @property
@@ -189,8 +203,8 @@ class Unmasking:
         return self.sharers - self.survivors
 
     def announcement(self) -> Consents:
-        entries = tuple(IndexedSignature(i, self.signatures[i]) for i in sorted(self.signatures))
-        return Consents(self.session.id, entries)
+        silent = {index: self.uploads[index] for index in self.survivors - self.signatures.keys()}
+        return Consents(self.session.id, _entries(self.signatures), _entries(silent))
 
     def accept(self, sender: int, message: Unmask) -> Unmasking:
         self.session.require(message.session)
@@ -269,6 +283,10 @@ def _secret(
         return reconstruct.secret({holder: shares[holder][owner] for holder in reconstruct.indices})
     except ValueError as error:
         raise Refused(f"the shares of a secret of {name} are wrong: {error}") from None
+
+
+def _entries(signatures: Mapping[int, bytes]) -> tuple[IndexedSignature, ...]:
+    return tuple(IndexedSignature(index, signatures[index]) for index in sorted(signatures))
 
 
 def _repeated(known: object, received: object) -> bool:

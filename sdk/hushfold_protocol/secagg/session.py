@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -20,8 +21,9 @@ from ..messages import Join, Roster, to_bitmap
 from ..plan import Plan
 from ..signing import device_id, sign, verify, verify_join
 from .crypto import LABEL, verify_public_key
+from .graph import Graph
 
-_CONSENT = "consent"
+_CONSENT, _SHARERS = "consent", "sharers"
 
 
 def merkle_root(leaves: Sequence[bytes]) -> bytes:
@@ -46,10 +48,15 @@ class Session:
     def size(self) -> int:
         return len(self.joins)
 
+    @cached_property
+    def graph(self) -> Graph:
+        """Who holds shares of whose secrets: it follows from the roster's size and the plan."""
+        return self.plan.cohort.graph(self.size)
+
     @property
     def threshold(self) -> int:
         """Shares that open a secret."""
-        return self.plan.cohort.threshold(self.size)
+        return self.graph.threshold
 
     @property
     def consents(self) -> int:
@@ -61,12 +68,13 @@ class Session:
         if received != self.id:
             raise Refused("a message of another session")
 
+    @cached_property
+    def _places(self) -> dict[bytes, int]:
+        return {device_id(join.certificate.public_key): index for index, join in enumerate(self.joins)}
+
     def index_of(self, device: bytes) -> int:
         """The index of a device id. Raises KeyError."""
-        for index, join in enumerate(self.joins):
-            if device_id(join.certificate.public_key) == device:
-                return index
-        raise KeyError(device.hex())
+        return self._places[device]
 
     def name(self, index: int) -> str:
         """How an error names a device: an index says nothing once the roster is gone."""
@@ -78,16 +86,29 @@ class Session:
         The sharers are in it too. With survivors alone, a server could show two halves of the cohort different
         sharers, so that each half masks within itself, and open two sums where the devices agreed to one.
         """
-        return self.id + to_bitmap(sharers, self.size) + to_bitmap(survivors, self.size)
+        return self.sharers_text(sharers) + to_bitmap(survivors, self.size)
+
+    def sharers_text(self, sharers: frozenset[int]) -> bytes:
+        """What a device signs when it uploads: the session, and the sharers that it was shown."""
+        return self.id + to_bitmap(sharers, self.size)
 
     def verify_consent(self, index: int, text: bytes, signature: bytes) -> None:
         """Raises SignatureInvalid unless device `index` signed `text` as `sign_consent` does."""
         verify(self.joins[index].certificate.public_key, _CONSENT, text, signature)
 
+    def verify_sharers(self, index: int, text: bytes, signature: bytes) -> None:
+        """Raises SignatureInvalid unless device `index` signed `text` as `sign_sharers` does."""
+        verify(self.joins[index].certificate.public_key, _SHARERS, text, signature)
+
 
 def sign_consent(key: Ed25519PrivateKey, text: bytes) -> bytes:
     """A survivor's signature (64 bytes) over a session's `consent_text`."""
     return sign(key, _CONSENT, text)
+
+
+def sign_sharers(key: Ed25519PrivateKey, text: bytes) -> bytes:
+    """An uploading device's signature (64 bytes) over a session's `sharers_text`."""
+    return sign(key, _SHARERS, text)
 
 
 def admit(join: Join, taken: Set[bytes], plan: Plan, authority_key: bytes, now: float) -> None:

@@ -6,7 +6,9 @@ shares it costs about a millisecond, and a reader can check it. Shamir 1979, doi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
+from itertools import accumulate
 
 from ..randomness import RandomBytes
 
@@ -15,38 +17,43 @@ SECRET_BYTES = 32
 SHARE_BYTES = 33
 
 
-def share(secret: bytes, threshold: int, count: int, random_bytes: RandomBytes) -> list[bytes]:
-    """`count` shares of `secret`, any `threshold` of which give it back; share i is the value at i + 1."""
+def share(secret: bytes, threshold: int, holders: Collection[int], random_bytes: RandomBytes) -> dict[int, bytes]:
+    """A share of `secret` for each holder, any `threshold` of which give it back; holder i has the value at i + 1."""
     if len(secret) != SECRET_BYTES:
         raise ValueError(f"a secret of {SECRET_BYTES} bytes is needed, {len(secret)} given")
-    if not 1 <= threshold <= count:
-        raise ValueError(f"threshold {threshold} is not between 1 and {count} shares")
+    if not 1 <= threshold <= len(holders):
+        raise ValueError(f"threshold {threshold} is not between 1 and {len(holders)} shares")
     # 40 random bytes modulo a 257-bit prime: the bias is below 2^-62.
-    coefficients = [int.from_bytes(secret, "big")]
-    coefficients += [int.from_bytes(random_bytes(40), "big") % PRIME for _ in range(threshold - 1)]
-    shares = []
-    for x in range(1, count + 1):
+    coefficients = [int.from_bytes(random_bytes(40), "big") % PRIME for _ in range(threshold - 1)]
+    coefficients.append(int.from_bytes(secret, "big"))
+    shares = {}
+    for holder in holders:
         value = 0
-        for coefficient in reversed(coefficients):
-            value = (value * x + coefficient) % PRIME
-        shares.append(value.to_bytes(SHARE_BYTES, "big"))
+        for coefficient in coefficients:  # x is small: one reduction at the end costs less than one at each step
+            value = value * (holder + 1) + coefficient
+        shares[holder] = (value % PRIME).to_bytes(SHARE_BYTES, "big")
     return shares
 
 
-def coefficients_at_zero(indices: Sequence[int]) -> list[int]:
-    """Lagrange coefficients at zero for the shares of these distinct `indices`."""
-    if len(set(indices)) != len(indices):
+def coefficients_at_zero(holders: Sequence[int]) -> list[int]:
+    """Lagrange coefficients at zero for the shares of these distinct `holders`: prod(x_j / (x_j - x_i)) over j != i."""
+    if len(set(holders)) != len(holders):
         raise ValueError("the same share was given twice")
-    numerators, denominators = [], []
-    for i in indices:
-        numerator = denominator = 1
-        for j in indices:
-            if j != i:
-                numerator = numerator * (j + 1) % PRIME
-                denominator = denominator * (j - i) % PRIME
-        numerators.append(numerator)
-        denominators.append(denominator)
-    return [n * pow(d, -1, PRIME) % PRIME for n, d in zip(numerators, denominators, strict=True)]
+    points = [holder + 1 for holder in holders]
+    numerator = math.prod(points) % PRIME
+    # x_i prod(x_j - x_i): small numbers, which are multiplied before they are reduced. All are inverted together.
+    denominators = [x * math.prod(other - x for other in points if other != x) % PRIME for x in points]
+    before = [1, *accumulate(denominators, _times)]
+    inverse = pow(before.pop(), -1, PRIME)
+    coefficients = [0] * len(points)
+    for place in reversed(range(len(points))):
+        coefficients[place] = numerator * inverse * before[place] % PRIME
+        inverse = inverse * denominators[place] % PRIME
+    return coefficients
+
+
+def _times(one: int, other: int) -> int:
+    return one * other % PRIME
 
 
 class Reconstructor:
