@@ -24,6 +24,7 @@ checked on the integers.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -43,7 +44,7 @@ WRAP_PROBABILITY = 2.0**-40  # of one coordinate of one sum
 
 _MAX_GRID_NORM = float(1 << 30)  # keeps the integers in int32 and their squared norm in int64
 _SMALLEST_FLOAT, _LARGEST_FLOAT = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)  # normal ones
-_CHUNK = 1 << 16  # values at a time where a wider temporary is needed
+_CHUNK = 1 << 15  # values at a time: they and what is computed on the way stay in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,16 +197,13 @@ def quantise(
         if _squared_norm(rounded) <= parameters.l2_bound**2:
             return rounded
         raise RoundingFailed(f"rounded to nearest, the update is longer than {parameters.l2_bound:g} grid steps")
-    whole = np.floor(grid)
-    threshold = (grid - whole) * np.float32(1 << 24)  # exact: a float32 fraction times a power of two
-    floor = whole.astype(np.int32)
+    rounded = np.empty(grid.size, np.int32)
     for _ in range(MAX_ROUNDINGS):
-        rounded = floor.copy()
-        for start in range(0, rounded.size, _CHUNK):
-            part = slice(start, min(start + _CHUNK, rounded.size))
-            draw = np.frombuffer(randomness(4 * (part.stop - start)), "<u4") >> np.uint32(8)
-            rounded[part] += draw.astype(np.float32) < threshold[part]
-        if _squared_norm(rounded) <= parameters.l2_bound**2:
+        squared_norm = 0
+        for part in _parts(grid.size):
+            rounded[part] = _round(grid[part], randomness)
+            squared_norm += _squared_norm(rounded[part])
+        if squared_norm <= parameters.l2_bound**2:
             return rounded
     raise RoundingFailed(
         f"{MAX_ROUNDINGS} roundings were all longer than {parameters.l2_bound:g} grid steps: sit this round out; "
@@ -302,28 +300,55 @@ def _to_grid(update: FloatVector, parameters: EncodingParameters) -> FloatVector
         raise EncodingError(
             f"an update must be float32 of shape ({parameters.dimension},), not {update.dtype} of {update.shape}"
         )
-    if not np.isfinite(update).all():
+    squared_norm = _float_squared_norm(update)  # of float32 values, none of whose squares overflows float64
+    if not math.isfinite(squared_norm):
         raise EncodingError("the update has values that are not finite: training diverged; do not send it")
     # No intermediate sum of the rotation is larger than sqrt(D) times the norm.
-    if _float_squared_norm(update) * parameters.padded > _LARGEST_FLOAT**2:
+    if squared_norm * parameters.padded > _LARGEST_FLOAT**2:
         raise EncodingError("the update would overflow float32 when rotated: training diverged; do not send it")
     x = rotate(update, parameters.rotation_seed)
     norm, clip = np.float32(math.sqrt(_float_squared_norm(x))), np.float32(parameters.clip_norm)
-    if norm > clip:
-        x /= norm / clip
-    x *= np.float32(parameters.scale)
+    scale, squared_norm = np.float32(parameters.scale), 0.0
+    for part in _parts(x.size):
+        if norm > clip:
+            x[part] /= norm / clip
+        x[part] *= scale
+        squared_norm += _float_squared_norm(x[part])
     # Below 2^31, every value fits int32 and the squared norm of any rounding fits int64: the check on the integers
     # cannot wrap, nor depend on what a processor makes of a float that is too large.
-    if not _float_squared_norm(x) < (2 * _MAX_GRID_NORM) ** 2:
+    if not squared_norm < (2 * _MAX_GRID_NORM) ** 2:
         raise EncodingError("the clipped update is not below 2^31 grid steps: use a smaller scale")
     return x
 
 
-def _float_squared_norm(x: FloatVector) -> float:
-    chunks = (x[start : start + _CHUNK].astype(np.float64) for start in range(0, x.size, _CHUNK))
-    return sum(float(np.dot(chunk, chunk)) for chunk in chunks)
+def _round(grid: FloatVector, randomness: RandomBytes) -> npt.NDArray[np.int32]:
+    """Step 4, once: float32[m] to int32[m]."""
+    whole = np.floor(grid)
+    fraction = grid - whole
+    fraction *= np.float32(1 << 24)  # exact: a float32 fraction times a power of two
+    draw = np.frombuffer(randomness(4 * grid.size), "<u4") >> np.uint32(8)
+    rounded = whole.astype(np.int32)
+    rounded += draw.view(np.int32).astype(np.float32) < fraction
+    return rounded
+
+
+def _parts(size: int) -> Iterator[slice]:
+    """Consecutive slices of a vector of this size, each of which stays in the cache."""
+    return (slice(start, min(start + _CHUNK, size)) for start in range(0, size, _CHUNK))
+
+
+def _float_squared_norm(x: FloatVector | npt.NDArray[np.int32]) -> float:
+    parts = (x[part].astype(np.float64) for part in _parts(x.size))
+    return sum(float(np.dot(part, part)) for part in parts)
 
 
 def _squared_norm(x: npt.NDArray[np.int32]) -> int:
-    chunks = (x[start : start + _CHUNK].astype(np.int64) for start in range(0, x.size, _CHUNK))
-    return sum(int(np.dot(chunk, chunk)) for chunk in chunks)
+    """Exact: a sum of squares below 2^53 has nothing to round in float64, and all others are taken in int64."""
+    total = 0
+    for part in _parts(x.size):
+        squares = _float_squared_norm(x[part])
+        if squares >= 1 << 52:
+            wide = x[part].astype(np.int64)
+            squares = int(np.dot(wide, wide))
+        total += int(squares)
+    return total

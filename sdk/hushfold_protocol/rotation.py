@@ -19,14 +19,17 @@ undoes the rotation in TensorFlow Federated undoes exactly what the devices did:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
 FloatVector = npt.NDArray[np.float32]
 Seed = tuple[int, int]  # two signed 64-bit integers
 
-_BLOCK = 1 << 16  # float32 values that are worked on at a time: 256 KiB stay in the second-level cache
-_COUNTERS = 1 << 14  # Philox blocks at a time, of four values each
+_ORDER = 1 << 8  # of the transforms that the whole one is made of
+_SLAB = 1 << 16  # float32 values that are worked on at a time: 256 KiB, twice, stay in the second-level cache
+_COUNTERS = 1 << 15  # Philox blocks at a time, of four values each
 
 _PHILOX_MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _PHILOX_WEYL = (0x9E3779B9, 0xBB67AE85)
@@ -66,40 +69,53 @@ def unrotate(y: FloatVector, seed: Seed, dimension: int) -> FloatVector:
 def _hadamard(x: FloatVector) -> None:
     """The normalised Walsh-Hadamard transform in natural order, in place.
 
-    numpy is slow at short strides, so the coordinates are seen as a matrix whose columns are the low index bits.
-    The low strides are done on transposed blocks of rows, the high ones on blocks of columns, all in the cache.
+    Eight index bits at a time, from the lowest: the vector is a matrix of which the transform is taken along the
+    columns, in slabs that stay in the cache and are wide enough for numpy. For the lowest bits, which lie in rows,
+    the slabs are transposed.
     """
-    size = x.size
-    columns = min(size, 1 << 10)
-    rows = size // columns
-    matrix = x.reshape(rows, columns)
-    buffers = (np.empty(min(size, _BLOCK), np.float32), np.empty(min(size, _BLOCK), np.float32))
-    height = min(rows, _BLOCK // columns)
-    for start in range(0, rows, height):
-        block = matrix[start : start + height]
-        block[...] = _butterflies(block.T, buffers).T
-    width = min(columns, max(1, _BLOCK // rows))
-    if rows > 1:
-        for start in range(0, columns, width):
-            slab = matrix[:, start : start + width]
-            slab[...] = _butterflies(slab, buffers)
-    np.divide(x, np.sqrt(np.float32(size)), out=x)
+    root = np.sqrt(np.float32(x.size))
+    buffers = (np.empty(min(x.size, _SLAB), np.float32), np.empty(min(x.size, _SLAB), np.float32))
+    below = 1  # the stride of the next index bits
+    while True:
+        order = min(x.size // below, _ORDER)
+        done = below * order == x.size
+        for slab in _slabs(x, order, below):
+            transformed = _butterflies(slab, buffers)
+            if done:
+                np.divide(transformed, root, out=slab)
+            else:
+                slab[...] = transformed
+        below *= order
+        if done:
+            return
 
 
-def _butterflies(block: FloatVector, buffers: tuple[FloatVector, FloatVector]) -> FloatVector:
-    """The unnormalised transform along the first axis, stride 1 first.
+def _slabs(x: FloatVector, order: int, below: int) -> Iterator[FloatVector]:
+    """Views of x, float32[order, w], whose rows are `below` values apart: together they cover x once."""
+    width = _SLAB // order
+    if below == 1:
+        rows = x.reshape(-1, order)
+        for start in range(0, len(rows), width):
+            yield rows[start : start + width].T
+        return
+    for block in x.reshape(-1, order, below):
+        for start in range(0, below, width):
+            yield block[:, start : start + width]
 
-    In constant geometry (Pease 1968): each stage adds and subtracts neighbours and writes sums to the first half,
-    differences to the second; after as many stages as there are index bits the order is the natural one.
-    """
-    order = block.shape[0]
-    half = order // 2
-    source, target = (buffer[: block.size].reshape(block.shape) for buffer in buffers)
-    source[...] = block
-    for _ in range(order.bit_length() - 1):
-        np.add(source[0::2], source[1::2], out=target[:half])
-        np.subtract(source[0::2], source[1::2], out=target[half:])
+
+def _butterflies(slab: FloatVector, buffers: tuple[FloatVector, FloatVector]) -> FloatVector:
+    """The unnormalised transform along the first axis, stride 1 first, into one of the buffers."""
+    order, width = slab.shape
+    source, target = (buffer[: slab.size].reshape(slab.shape) for buffer in buffers)
+    source[...] = slab
+    stride = 1
+    while stride < order:
+        pairs = source.reshape(-1, 2, stride * width)
+        into = target.reshape(-1, 2, stride * width)
+        np.add(pairs[:, 0], pairs[:, 1], out=into[:, 0])
+        np.subtract(pairs[:, 0], pairs[:, 1], out=into[:, 1])
         source, target = target, source
+        stride *= 2
     return source
 
 

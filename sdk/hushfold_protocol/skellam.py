@@ -9,8 +9,10 @@ distribution whichever devices drop out (Agarwal et al. 2021, arXiv 2110.04995).
 
 Sampling inverts the distribution function at a uniform number. The table holds the function's values to 2^-256,
 made with integers alone; 32 random bits decide nearly every sample, and where they do not, 224 more are drawn for
-that one. What is left out is the tail beyond 2^-170, so that a vector of 2^24 samples is within 2^-140 of the true
-distribution in total variation. No floating point takes part: it has broken many a noise sampler (Mironov 2012).
+that one. Of the 32, the first 16 choose a cell of a second table; in most cells the function takes at most one step,
+and whether the sample lies before or after it is the carry of an addition (`_InverseTable`). What is left out is the
+tail beyond 2^-170, so that a vector of 2^24 samples is within 2^-140 of the true distribution in total variation. No
+floating point takes part: it has broken many a noise sampler (Mironov 2012).
 
 The work does not depend on the samples but for memory addresses and the rare ties: there is no rejection loop whose
 length would tell the size of the noise (Jin et al. 2022, arXiv 2112.05307).
@@ -38,9 +40,10 @@ _CDF_BITS = 256
 _PREFIX_BITS = 32  # decide all but the ties
 _TAIL = 170 * math.log(2)  # -ln of the mass that the table leaves out
 _BESSEL_BITS = 330  # precision of the recurrence, and -log2 of where it starts
-_GUIDE_BITS = 16
-_STEPS = 2  # table entries that are tried one by one before a binary search
-_CHUNK = 1 << 16  # samples at a time: half a megabyte in all stays in the cache
+_CELL_BITS = 16  # of them: a table of 256 KiB
+_CROWDED = -(1 << 15)  # stands for a value in cells with several bounds: these are searched
+_LOWER = np.uint32((1 << (_PREFIX_BITS - _CELL_BITS)) - 1)
+_CHUNK = 1 << 15  # samples at a time: with the table, they stay in the second-level cache
 
 
 def sample_skellam(count: int, variance: float, randomness: RandomBytes) -> npt.NDArray[np.int32]:
@@ -106,42 +109,53 @@ def _tail_point(v: float, exponent: float) -> int:
 
 
 class _InverseTable:
-    """Inverts one distribution function. Entry j of the table bounds value j - T from above."""
+    """Inverts one distribution function F, of a variable in -T..T, for uniform numbers u in [0, 1).
+
+    A sample is the least value k with u < F(k), that is -T plus the number of bounds F(-T), F(-T + 1), ... that are
+    at most u. The upper 16 bits of u name one of 2^16 cells. Where only one bound lies in a cell, at its lower part
+    t of 2^16, a cell's word holds
+
+        2^16 v + (2^16 - t)         v: the value before the bound
+
+    and adding the lower 16 bits of u's prefix carries into the value just where u reaches the bound. Then the upper
+    half of the sum is the sample. The lower half is zero where prefix and bound are equal and further bits decide.
+    """
 
     def __init__(self, variance: Fraction) -> None:
         self._exact = bessel_table(variance)
-        self._offset = np.int32(len(self._exact) // 2)
+        self._offset = len(self._exact) // 2
         shift = _CDF_BITS - _PREFIX_BITS
-        bounds = np.array([bound >> shift for bound in self._exact], np.uint32)
-        # For the upper bits of a prefix, the first entry that can exceed or equal it; -1 where too many follow.
-        starts = np.arange(1 << _GUIDE_BITS, dtype=np.uint32) << np.uint32(_PREFIX_BITS - _GUIDE_BITS)
-        ends = starts | np.uint32((1 << (_PREFIX_BITS - _GUIDE_BITS)) - 1)
-        first = np.searchsorted(bounds, starts, side="left")
-        crowded = np.searchsorted(bounds, ends, side="right") - first > _STEPS
-        self._guide = np.where(crowded, -1, first).astype(np.int32)
-        # Sentinels, so that a step from the last entry stays within the table.
-        self._bounds = np.append(bounds, np.full(_STEPS, 0xFFFFFFFF, np.uint32))
+        self._bounds = np.array([bound >> shift for bound in self._exact], np.uint32)
+        cells = np.arange(1 << _CELL_BITS, dtype=np.uint32) << np.uint32(_PREFIX_BITS - _CELL_BITS)
+        first = np.searchsorted(self._bounds, cells, side="left")
+        inside = np.searchsorted(self._bounds, cells | _LOWER, side="right") - first
+        lower = self._bounds[np.minimum(first, self._bounds.size - 1)] & _LOWER
+        word = (first - self._offset) * (1 << _CELL_BITS)
+        word += np.where(inside == 1, (1 << _CELL_BITS) - lower.astype(np.int64), 0)
+        self._cells = np.where(inside > 1, _CROWDED << _CELL_BITS, word).astype(np.int32)
 
     def sample(self, count: int, randomness: RandomBytes) -> npt.NDArray[np.int32]:
-        """int32[count]: for each sample the number of entries that its uniform number has reached, minus T."""
+        """int32[count], from 4 bytes for each sample and 28 for each tie after them."""
         prefix = np.frombuffer(randomness(4 * count), "<u4")
-        index = np.take(self._guide, prefix >> np.uint32(_PREFIX_BITS - _GUIDE_BITS))
-        crowded = np.flatnonzero(index < 0)
-        tied = np.zeros(count, np.bool_)
-        for _ in range(_STEPS):
-            bound = np.take(self._bounds, index)
-            tied |= prefix == bound
-            index += prefix >= bound
-        among = prefix[crowded]
+        cell = np.empty(count, np.intp)
+        np.right_shift(prefix, np.uint32(_PREFIX_BITS - _CELL_BITS), out=cell, casting="unsafe")
+        samples: npt.NDArray[np.int32] = self._cells[cell]
+        lower = (prefix & _LOWER).view(np.int32)
+        samples += lower
+        np.bitwise_and(samples, np.int32(_LOWER), out=lower)
+        undecided = lower == 0
+        samples >>= np.int32(_CELL_BITS)
+        undecided |= samples == _CROWDED
+        rows = np.flatnonzero(undecided)
+        among = prefix[rows]
         found = np.searchsorted(self._bounds, among, side="right")
-        index[crowded] = found
-        tied[crowded] = among == self._bounds[np.maximum(found, 1) - 1]
-        # A prefix equal to an entry's own leaves open which of them is the larger: draw the rest of the number.
-        for tie in np.flatnonzero(tied):
+        samples[rows] = found - self._offset
+        # A prefix equal to a bound's own leaves open which of them is the larger: draw the rest of the number.
+        for row in rows[among == self._bounds[np.maximum(found, 1) - 1]]:
             rest = int.from_bytes(randomness((_CDF_BITS - _PREFIX_BITS) // 8), "big")
-            uniform = int(prefix[tie]) << (_CDF_BITS - _PREFIX_BITS) | rest
-            index[tie] = bisect_right(self._exact, uniform)
-        return index - self._offset
+            uniform = int(prefix[row]) << (_CDF_BITS - _PREFIX_BITS) | rest
+            samples[row] = bisect_right(self._exact, uniform) - self._offset
+        return samples
 
 
 @lru_cache(maxsize=4)

@@ -180,6 +180,16 @@ def test_whole_vector_is_redrawn_until_it_is_short_enough() -> None:
     assert second.calls == 2
 
 
+def test_the_norm_that_is_checked_is_exact_whatever_its_size() -> None:
+    """float64 counts squares up to 2^53 one by one, and no further."""
+    rng = np.random.default_rng(8)
+    for bound, longest in ((1 << 4, 3), (1 << 20, 5), (1 << 20, (1 << 30) - 1)):
+        x = rng.integers(-bound, bound, 3 * encoding._CHUNK + 1).astype(np.int32)
+        x[-2:] = longest, 1
+        assert encoding._squared_norm(x) == sum(value * value for value in x.tolist())
+    assert encoding._squared_norm(np.array([1 << 26, 1], np.int32)) == (1 << 52) + 1
+
+
 def test_fresh_randomness_by_default() -> None:
     noisy = dataclasses.replace(PLAIN, local_stddev=50.0)
     update = _update(noisy, 1.0)

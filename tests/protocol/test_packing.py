@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hushfold_protocol.packing import pack, packed_size, unpack
+from hushfold_protocol import packing
+from hushfold_protocol.packing import add_packed, pack, packed_size, unpack
 
 
 @st.composite
@@ -32,6 +33,33 @@ def test_bytes_are_the_bits_in_little_endian_order(vector: tuple[list[int], int]
 def test_every_width_survives_extremes_across_group_borders(bits: int) -> None:
     values = np.tile(np.array([0, (1 << bits) - 1, 1, 1 << (bits - 1)], np.uint32), 300)[:1117]
     np.testing.assert_array_equal(unpack(pack(values, bits), values.size, bits), values)
+
+
+@pytest.mark.parametrize("bits", range(8, 33))
+def test_long_vectors_are_cut_without_a_seam(bits: int) -> None:
+    """They are handled in parts: the bytes are those of the parts, one after the other."""
+    size = packing._CHUNK
+    values = np.random.default_rng(bits).integers(0, 1 << bits, size + 13, np.uint64).astype(np.uint32)
+    data = pack(values, bits)
+    assert data == pack(values[:size], bits) + pack(values[size:], bits)
+    np.testing.assert_array_equal(unpack(data, values.size, bits), values)
+
+
+@pytest.mark.parametrize("bits", [8, 19, 20, 31, 32])
+def test_adding_a_packed_vector_is_adding_it_modulo_the_word(bits: int) -> None:
+    one, other = np.random.default_rng(bits).integers(0, 1 << bits, (2, 77), np.uint64).astype(np.uint32)
+    total = one + np.uint32((1 << 32) - 5)
+    expected = total + other
+    add_packed(total, pack(other, bits), bits)
+    np.testing.assert_array_equal(total, expected)
+
+
+def test_what_cannot_be_unpacked_is_not_added() -> None:
+    total = np.arange(5, dtype=np.uint32)
+    for data in (b"", bytes(12) + b"\x10"):
+        with pytest.raises(ValueError):
+            add_packed(total, data, 20)
+    assert total.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_unpacked_values_are_writable_and_apart_from_the_data() -> None:
