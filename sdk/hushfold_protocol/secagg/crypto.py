@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
+from itertools import islice
 
 import numpy as np
 from cryptography.exceptions import InvalidTag
@@ -16,7 +18,8 @@ from ..errors import Refused
 from ..packing import EncodedVector
 
 LABEL = b"hushfold/v1/secagg/"  # of every hash and derivation in a session
-_CHUNK = 1 << 17  # values of four bytes: half a megabyte stays in the cache
+_CHUNK = 1 << 15  # values of four bytes: three times 128 KiB stay in the second-level cache
+_STREAMS = 64  # mask streams that are open at a time
 _ZEROS = bytes(4 * _CHUNK)
 # A key encrypts one message and no other (it depends on session, sender and receiver), so the nonce may be fixed.
 _NONCE = bytes(12)
@@ -101,14 +104,29 @@ def apply_mask(vector: EncodedVector, seed: bytes, sign: int) -> None:
     Arithmetic modulo 2^b follows by dropping the upper bits at the end (`reduce`). A seed is used for one vector of one
     session only, so the counter starts at zero.
     """
-    stream = Cipher(algorithms.AES(seed), modes.CTR(bytes(16))).encryptor()
-    operation = np.add if sign > 0 else np.subtract
+    apply_masks(vector, [(seed, sign)])
+
+
+def apply_masks(vector: EncodedVector, masks: Iterable[tuple[bytes, int]]) -> None:
+    """`apply_mask` for each seed and sign of `masks`, which may be an iterator.
+
+    A piece of the vector stays in the cache while many masks are applied to it: to fetch and store the vector for each
+    of them would take as long as to make the masks.
+    """
     buffer = bytearray(4 * _CHUNK + 16)
     words = np.frombuffer(buffer, "<u4", count=_CHUNK)
-    for start in range(0, vector.size, _CHUNK):
-        part = vector[start : start + _CHUNK]
-        stream.update_into(memoryview(_ZEROS)[: 4 * part.size], buffer)
-        operation(part, words[: part.size], out=part)
+    remaining = iter(masks)
+    while some := list(islice(remaining, _STREAMS)):
+        streams = [
+            (Cipher(algorithms.AES(seed), modes.CTR(bytes(16))).encryptor(), np.add if sign > 0 else np.subtract)
+            for seed, sign in some
+        ]
+        for start in range(0, vector.size, _CHUNK):
+            part = vector[start : start + _CHUNK]
+            zeros, mask = memoryview(_ZEROS)[: 4 * part.size], words[: part.size]
+            for stream, operation in streams:
+                stream.update_into(zeros, buffer)
+                operation(part, mask, out=part)
 
 
 def reduce(vector: EncodedVector, bits: int) -> None:
