@@ -24,20 +24,25 @@ from io import FileIO
 
 import structlog
 from fastapi import FastAPI, Request, Response
+from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import StaticFiles
 
 from hushfold_protocol.messages import (
     DEVICE_ID_BYTES,
     MAX_VECTOR_BYTES,
+    Invitation,
     Join,
     Signed,
     Wait,
 )
+from hushfold_protocol.packing import packed_size
+from hushfold_protocol.plan import Plan
 from hushfold_protocol.signing import device_id, open_check_in
 
 from . import keys, web
 from .database import Database
+from .database import rounds as rounds_table
 from .durable import lock
 from .errors import NotFound, StateError
 from .instance import open_database
@@ -47,8 +52,9 @@ from .rounds import WAIT_MS, Rounds
 from .settings import Home
 
 TICK = 0.2  # seconds between two looks at the clock
-SMALL = 4096  # bytes of a check-in or a join
-LARGEST = MAX_VECTOR_BYTES + 4096  # bytes of a masked vector and what is around it
+SMALL = 4096  # bytes of a check-in or a join, and of what is around the content of another message
+FOR_EACH_PEER = 128  # bytes that a device may send for each device of the session: sealed shares, or shares
+LARGEST = MAX_VECTOR_BYTES + SMALL  # bytes of any body
 
 _HEX = re.compile(r"[0-9a-f]+\Z")
 
@@ -93,8 +99,9 @@ def create_app(home: Home, now: Callable[[], float] = time.time, ledger: Privacy
 
     @app.post("/v1/rounds/{round_id}/messages")
     async def submit(round_id: str, device: str, request: Request) -> Response:
-        signed = await web.read_message(request, Signed, LARGEST)
-        await run_in_threadpool(rounds.submit, _round(round_id), _device(device), signed)
+        sender, limit = _device(device), await run_in_threadpool(_largest_message, database, _round(round_id))
+        signed = await web.read_message(request, Signed, limit)
+        await run_in_threadpool(rounds.submit, round_id, sender, signed)
         return web.answer(Wait(WAIT_MS))
 
     @app.get("/v1/rounds/{round_id}/next")
@@ -138,6 +145,20 @@ def _hold(home: Home) -> FileIO:
             f"another process serves the device API of {home.path} already",
             "Stop it first: what devices send is added up by one process alone",
         ) from None
+
+
+def _largest_message(database: Database, round_id: str) -> int:
+    """Bytes of the largest message that a device sends in a round. Raises NotFound.
+
+    Whoever knows a round's id can send as much: it is no more than its devices need.
+    """
+    with database.read() as connection:
+        invitation = connection.scalar(select(rounds_table.c.invitation).where(rounds_table.c.id == round_id))
+    if invitation is None:
+        raise NotFound(f"there is no round {round_id}", "Check in again")
+    plan = Plan.decode(Invitation.decode(invitation).plan)
+    vector = packed_size(plan.update.encoding().padded, plan.update.bits)
+    return max(vector, FOR_EACH_PEER * plan.cohort.maximum) + SMALL
 
 
 def _round(text: str) -> str:

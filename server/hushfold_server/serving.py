@@ -19,6 +19,7 @@ from fastapi import FastAPI
 
 from hushfold_protocol.addresses import is_loopback
 
+from .connections import Connection
 from .errors import ConfigurationError
 from .process import announce_ready, refusing, start_logging
 from .settings import Home, Settings
@@ -76,8 +77,22 @@ class _Server(uvicorn.Server):
 def serve(app: FastAPI, listener: socket.socket, settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Raises ConfigurationError for TLS files that cannot be used."""
     check_exposure(listener, settings)
-    config = uvicorn.Config(
+    config = configure(app, settings)
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigurationError(
+            f"the TLS files {settings.tls_certificate} and {settings.tls_key} cannot be used: {error}",
+            "Give a PEM certificate chain and its private key",
+        ) from None
+    _Server(config).run(sockets=[listener])
+
+
+def configure(app: FastAPI, settings: Settings, connection: type[Connection] = Connection) -> uvicorn.Config:
+    """How uvicorn is to serve the application."""
+    return uvicorn.Config(
         app,
+        http=connection,
         log_config=None,  # records go to the process's own log
         access_log=False,  # who asked when is nobody's business
         server_header=False,
@@ -87,14 +102,6 @@ def serve(app: FastAPI, listener: socket.socket, settings: Settings) -> None:
         timeout_graceful_shutdown=STOP_WITHIN,
         proxy_headers=settings.tls_proxy,
     )
-    try:
-        config.load()
-    except OSError as error:  # ssl.SSLError is one
-        raise ConfigurationError(
-            f"the TLS files {settings.tls_certificate} and {settings.tls_key} cannot be used: {error}",
-            "Give a PEM certificate chain and its private key",
-        ) from None
-    _Server(config).run(sockets=[listener])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,7 +1,6 @@
 """What both web services share: messages in and out, and an answer to everything that goes wrong.
 
-Errors are problem documents (RFC 9457): `type`, `title`, `status`, `detail`, and `advice`, which says what to do.
-What a client does wrong is never answered with a 500, and a 500 tells a client nothing about the inside.
+Errors are problem documents (`problems`), whoever found them: what a client does wrong is never answered with a 500.
 
     app = web.create_app("device API")
 
@@ -14,100 +13,48 @@ What a client does wrong is never answered with a 500, and a 500 tells a client 
 
 from __future__ import annotations
 
-import http
-import math
-from dataclasses import dataclass
+import asyncio
+import sys
 from typing import TypeVar
 
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as Event
 
-from hushfold_protocol.errors import Equivocation, Refused, RemoteError, SignatureInvalid, WireError
 from hushfold_protocol.wire import Message
 
-from .errors import EnrolmentBusy, EnrolmentClosed, EvidenceRefused, NotFound, ServerError, StateError
+from . import problems
+from .patience import Patience
+from .problems import MEDIA_TYPE, PROBLEM_TYPE, Problem
 from .process import describe
 
-MEDIA_TYPE = "application/vnd.hushfold.v1"
-PROBLEM_TYPE = "application/problem+json"
 BODY_LIMIT = 1 << 20  # bytes of a request, unless the service says otherwise
+PATIENCE = Patience()
 
 log = structlog.get_logger()
 M = TypeVar("M", bound=Message)
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What went wrong, for a person and for a program: `name` identifies the kind and never changes its meaning."""
-
-    status: int
-    name: str
-    title: str
-    detail: str
-    advice: str
-    retry_after: float | None = None  # seconds
-    headers: tuple[tuple[str, str], ...] = ()
-
-    def response(self) -> JSONResponse:
-        document = {
-            "type": f"urn:hushfold:problem:{self.name}",
-            "title": self.title,
-            "status": self.status,
-            "detail": self.detail,
-            "advice": self.advice,
-        }
-        headers = dict(self.headers)
-        if self.retry_after is not None:
-            headers["Retry-After"] = str(max(1, math.ceil(self.retry_after)))
-        return JSONResponse(document, self.status, headers, media_type=PROBLEM_TYPE)
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    status: int
-    name: str
-    title: str
-    advice: str
-
-
-# The most derived class of an error decides. A ServerError that is not listed is the server's own trouble: a 500.
-_KINDS: dict[type[Exception], _Kind] = {
-    WireError: _Kind(400, "malformed-message", "The message is malformed", "Update the app's SDK"),
-    SignatureInvalid: _Kind(403, "signature", "A signature or certificate does not hold", "Enrol the device again"),
-    Equivocation: _Kind(409, "second-answer", "This step was answered already", "Leave the round and check in again"),
-    Refused: _Kind(409, "refused", "The message cannot be accepted", "Leave the round and check in again"),
-    RemoteError: _Kind(400, "protocol", "The message breaks the protocol", "Update the app's SDK"),
-    NotFound: _Kind(404, "not-found", "There is no such thing", "Check the address"),
-    StateError: _Kind(409, "wrong-state", "The present state does not allow it", "Read the state and try again"),
-    EvidenceRefused: _Kind(403, "evidence-refused", "The device may not enrol", "Send what the platform attests"),
-    EnrolmentClosed: _Kind(403, "enrolment-closed", "No more devices may enrol", "Ask the operator for a higher limit"),
-    EnrolmentBusy: _Kind(429, "enrolment-busy", "Too many devices enrol at once", "Try again later"),
-}
-
-_HTTP_ADVICE = {
-    404: "Check the address",
-    405: "Use a method that the Allow header lists",
-    413: "Send less",
-    415: f"Send the content type {MEDIA_TYPE}",
-}
-
-
 def create_app(title: str, body_limit: int = BODY_LIMIT) -> FastAPI:
     """An application with `/health` and everything of this module. `body_limit`: bytes of a request's body."""
-    app = FastAPI(title=f"Hushfold {title}", docs_url=None, redoc_url=None, openapi_url=None)
-    for kind in _KINDS:
+    app = FastAPI(
+        title=f"Hushfold {title}",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,  # the address to go to would have the host that the request names
+    )
+    for kind in problems.OF_ERRORS:
         app.add_exception_handler(kind, _on_domain_error)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
-    app.add_middleware(_Guard, body_limit=body_limit)
+    app.add_middleware(_Guard, body_limit=body_limit, patience=PATIENCE)
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -119,12 +66,17 @@ def create_app(title: str, body_limit: int = BODY_LIMIT) -> FastAPI:
 async def read_message(request: Request, kind: type[M], limit: int = BODY_LIMIT) -> M:
     """The message of `kind` in a request's body, of at most `limit` bytes.
 
-    Reading stops at the limit. Raises HTTPException for another content type or a longer body, WireError for bytes
-    that are no such message.
+    Reading stops at the limit. Raises HTTPException for another content type, an encoded body or a longer one,
+    WireError for bytes that are no such message.
     """
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given != MEDIA_TYPE:
         raise HTTPException(415, f"The content type is {given[:80]!r}")
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding != "identity":
+        raise HTTPException(415, f"The content encoding is {coding[:80]!r}", {"Accept-Encoding": "identity"})
+    if _announced(request.headers) > limit:
+        raise _too_large(limit)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -141,44 +93,89 @@ def answer(message: Message) -> Response:
 class _Guard:
     """Around the whole application: limits bodies as they arrive, adds security headers, answers what is left."""
 
-    def __init__(self, app: ASGIApp, body_limit: int) -> None:
-        self._app, self._limit = app, body_limit
+    def __init__(self, app: ASGIApp, body_limit: int, patience: Patience) -> None:
+        self._app, self._limit, self._patience = app, body_limit, patience
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, received = False, 0
-
-        async def limited_receive() -> Event:
-            nonlocal received
-            event = await receive()
-            received += len(event.get("body", b""))
-            if received > self._limit:
-                raise _too_large(self._limit)
-            return event
-
-        async def secure_send(event: Event) -> None:
-            nonlocal started
-            if event["type"] == "http.response.start":
-                started = True
-                _secure(MutableHeaders(scope=event), scope["scheme"])
-            await send(event)
-
-        announced = Headers(scope=scope).get("content-length", "")
-        if announced.isdecimal() and int(announced) > self._limit:
-            await _http_problem(_too_large(self._limit)).response()(scope, receive, secure_send)
+        body = _Body(receive, self._limit, self._patience)
+        answering = _Answering(scope["scheme"], send)
+        if _announced(Headers(scope=scope)) > self._limit:
+            await problems.of_http(_too_large(self._limit)).response()(scope, receive, answering.send)
             return
         try:
-            await self._app(scope, limited_receive, secure_send)
+            await self._app(scope, body.receive, answering.send)
         except Exception as error:  # every other way out would be a traceback in the server's output
-            problem = _http_problem(error) if isinstance(error, HTTPException) else _unexpected(error, scope)
-            if not started:
-                await problem.response()(scope, receive, secure_send)
+            problem = problems.of_http(error) if isinstance(error, HTTPException) else _unexpected(error, scope)
+            if not answering.started:
+                await problem.response()(scope, receive, answering.send)
 
 
-def _secure(headers: MutableHeaders, scheme: str) -> None:
-    """Adds what a route has not set itself: a file may be cached."""
+class _Body:
+    """A request's body as it comes: no larger than the limit, and no slower than patience allows."""
+
+    def __init__(self, receive: Receive, limit: int, patience: Patience) -> None:
+        self._receive, self._limit, self._patience = receive, limit, patience
+        self._received, self._waited, self._complete = 0, 0.0, False
+
+    async def receive(self) -> Event:
+        """Raises HTTPException."""
+        if self._complete:  # all that can come is that the client leaves
+            return await self._receive()
+        now = asyncio.get_running_loop().time
+        begin = now()
+        try:
+            async with asyncio.timeout(self._patience.for_body(self._received) - self._waited):
+                event = await self._receive()
+        except TimeoutError:
+            raise HTTPException(
+                408,
+                f"Of the body, {self._received} bytes have come in {self._waited + now() - begin:.0f} seconds",
+                {"Connection": "close"},
+            ) from None
+        self._waited += now() - begin
+        self._received += len(event.get("body", b""))
+        self._complete = not event.get("more_body", False)
+        if self._received > self._limit:
+            raise _too_large(self._limit)
+        return event
+
+
+class _Answering:
+    """An answer on its way: with security headers, and as a problem document if it says that something is wrong."""
+
+    def __init__(self, scheme: str, send: Send) -> None:
+        self._scheme, self._send = scheme, send
+        self.started = False
+        self._plain: tuple[int, list[tuple[str, str]]] | None = None  # an error that a library puts in words of its own
+        self._words = b""
+
+    async def send(self, event: Event) -> None:
+        if event["type"] == "http.response.start":
+            self.started = True
+            headers = MutableHeaders(scope=event)
+            if event["status"] >= 400 and headers.get("content-type") != PROBLEM_TYPE:
+                kept = [(name, headers[name]) for name in ("allow", "content-range") if name in headers]
+                self._plain = event["status"], kept
+                return
+            secure(headers, self._scheme)
+        if self._plain is None:
+            await self._send(event)
+            return
+        self._words += event.get("body", b"")
+        if not event.get("more_body", False):
+            status, kept = self._plain
+            problem = problems.of_status(status, self._words.decode(errors="replace"), kept).response()
+            secure(problem.headers, self._scheme)
+            start = {"type": "http.response.start", "status": problem.status_code, "headers": problem.raw_headers}
+            await self._send(start)
+            await self._send({"type": "http.response.body", "body": problem.body})
+
+
+def secure(headers: MutableHeaders, scheme: str) -> None:
+    """Adds the security headers that a route has not set itself: a file may be cached."""
     headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
     headers.setdefault("Cache-Control", "no-store")
     headers.setdefault("X-Content-Type-Options", "nosniff")
@@ -187,48 +184,35 @@ def _secure(headers: MutableHeaders, scheme: str) -> None:
         headers.setdefault("Strict-Transport-Security", "max-age=31536000")
 
 
+def _announced(headers: Headers) -> int:
+    """Bytes of the body as its header has it; 0 if it says nothing that can be used."""
+    length = headers.get("content-length", "")
+    if not length.isdecimal():
+        return 0
+    return int(length) if len(length) < 20 else sys.maxsize  # Python reads no integer of thousands of digits
+
+
 def _unexpected(error: Exception, scope: Scope) -> Problem:
     log.error("request_failed", method=scope["method"], path=scope["path"], exception=describe(error))
-    return Problem(
-        500,
-        "server-error",
-        "The server failed",
-        "The server could not finish this request; it was not the request's fault",
-        "Try again later; the operator finds the reason in the server's log",
-    )
+    return problems.SERVER_ERROR
 
 
 def _too_large(limit: int) -> HTTPException:
     return HTTPException(413, f"The body is larger than {limit} bytes")
 
 
-def _http_problem(error: HTTPException) -> Problem:
-    status, headers = error.status_code, tuple((error.headers or {}).items())
-    title = http.HTTPStatus(status).phrase
-    name = title.lower().replace(" ", "-")
-    advice = _HTTP_ADVICE.get(status, "Check the request")
-    return Problem(status, name, title, str(error.detail), advice, headers=headers)
-
-
 async def _on_domain_error(_request: Request, error: Exception) -> Response:
-    kind = next(_KINDS[base] for base in type(error).__mro__ if base in _KINDS)
-    if not isinstance(error, ServerError):
-        return Problem(kind.status, kind.name, kind.title, str(error), kind.advice).response()
-    advice = error.advice or kind.advice
-    return Problem(kind.status, kind.name, kind.title, error.message, advice, error.retry_after).response()
+    return problems.of_error(error).response()
 
 
 async def _on_http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  # it is registered for nothing else
-    return _http_problem(error).response()
+    return problems.of_http(error).response()
 
 
 async def _on_invalid_request(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
-    faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:10])
-    return Problem(
-        422, "invalid-request", "The request is invalid", faults, "Correct what is named and send it again"
-    ).response()
+    return problems.of_parameters(error).response()
 
 
 async def _on_disconnect(_request: Request, _error: Exception) -> Response:

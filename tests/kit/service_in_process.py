@@ -10,15 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from urllib.parse import parse_qs
 
-import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from serving_in_thread import Serving
 from sqlalchemy import insert, select, update
 from virtual_clock import VirtualClock
 
@@ -152,31 +151,6 @@ class Tap:
         length = str(len(content)).encode()
         await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", length)]})
         await keep({"type": "http.response.body", "body": content})
-
-
-class Serving:
-    """An application on a socket, in a thread."""
-
-    def __init__(self, app, listener) -> None:
-        self._server = _Server(uvicorn.Config(app, log_config=None, access_log=False))
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, daemon=True)
-        self._thread.start()
-        if not self._server.ready.wait(30):
-            raise RuntimeError("the service did not start within 30 seconds")
-
-    def stop(self) -> None:
-        self._server.should_exit = True
-        self._thread.join(30)
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, config) -> None:
-        super().__init__(config)
-        self.ready = threading.Event()
-
-    async def startup(self, sockets=None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
 
 
 class ServiceInProcess:

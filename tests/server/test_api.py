@@ -4,81 +4,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cohort import NOW, Cohort, make_identity, make_plan, make_vectors
+from cohort import NOW, make_identity, make_plan, make_vectors
+from device_api import DeviceApi
 from fastapi.testclient import TestClient
-from round_task import open_round
-from sqlalchemy import select
 
 from hushfold_protocol import messages
 from hushfold_protocol.signing import device_id, seal
 from hushfold_protocol.wire import decode_any
 from hushfold_server import keys
 from hushfold_server.api import create_app
-from hushfold_server.database import Database, Phase, rounds, sums
 from hushfold_server.errors import StateError
-from hushfold_server.settings import Home
-from hushfold_server.web import MEDIA_TYPE, PROBLEM_TYPE
-
-FROM_SERVER = (
-    messages.Roster, messages.Delivery, messages.Survivors, messages.Consents, messages.Wait, messages.Closed,
-)  # fmt: skip
-
-
-class Api:
-    """The application of a home with one open round, and the devices of that round."""
-
-    def __init__(self, folder, plan, vectors, ledger=None):
-        self.home = Home.create(folder)
-        keys.create_missing(self.home)
-        self.authority = keys.authority_key(self.home)
-        self.now = float(NOW)
-        self.plan, self.address = plan, f"/v1/rounds/{plan.round_id.hex()}"
-        self.cohort = Cohort(plan, vectors, authority=self.authority)
-        self.keys = [device.state.identity.key for device in self.cohort.devices]
-        self.ids = [device_id(device.join.certificate.public_key).hex() for device in self.cohort.devices]
-        self.database = Database(self.home.database)
-        open_round(self.database, plan, NOW)
-        self.client = TestClient(
-            create_app(self.home, lambda: self.now, ledger and ledger(self.database)), raise_server_exceptions=False
-        )
-
-    def post(self, path, message, media_type=MEDIA_TYPE):
-        content = message if isinstance(message, bytes) else message.encode()
-        return self.client.post(path, content=content, headers={"Content-Type": media_type})
-
-    def join(self, number):
-        return self.post(f"{self.address}/join", self.cohort.devices[number].join)
-
-    def next(self, number):
-        return self.client.get(f"{self.address}/next", params={"device": self.ids[number]})
-
-    def turn(self, number):
-        message = decode_any(self.next(number).content, *FROM_SERVER)
-        if isinstance(message, messages.Wait | messages.Closed):
-            return message
-        answer = seal(self.keys[number], self.cohort.devices[number].receive(message))
-        return self.post(f"{self.address}/messages?device={self.ids[number]}", answer)
-
-    def whole_round(self):
-        numbers = range(len(self.ids))
-        for number in numbers:
-            assert self.join(number).status_code == 200
-        if len(self.ids) < self.plan.cohort.maximum:
-            self.now += 601
-            self.client.app.state.rounds.tick()
-        for _ in range(4):
-            for number in numbers:
-                assert self.turn(number).status_code == 200
-        with self.database.read() as connection:
-            assert connection.scalar(select(rounds.c.phase)) == Phase.SUMMED
-            total = connection.scalar(select(sums.c.total))
-            return np.frombuffer(total, "<u4"), connection.scalar(select(rounds.c.survivors))
+from hushfold_server.web import PROBLEM_TYPE
 
 
 @pytest.fixture
 def api(tmp_path):
     plan = make_plan(floor=4, maximum=6, dimension=40)
-    return Api(tmp_path / "home", plan, make_vectors(6, plan))
+    return DeviceApi(tmp_path / "home", plan, make_vectors(6, plan))
 
 
 def problem(response, status):

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("tensorflow_federated", reason="TensorFlow Federated is not installed")
 
 from cohort import make_plan
+from device_api import DeviceApi
 from learning_fixtures import (
     PARTS,
     client_batches,
@@ -17,7 +18,6 @@ from learning_fixtures import (
     tff_runtime,
     unpack,
 )
-from test_api import Api
 
 from hushfold_protocol.plan import UpdateParameters
 from hushfold_server.privacy_ledger import Charge, PrivacyLedger
@@ -54,7 +54,7 @@ def test_tff_clients_over_http_and_the_secure_sum_give_the_state_of_process_next
             ),
         )
         vectors = [simulated_device(learning, ours, batches) for batches in data]
-        api = Api(tmp_path / str(number), plan, vectors, ledger=WithoutNoise)
+        api = DeviceApi(tmp_path / str(number), plan, vectors, ledger=WithoutNoise)
         total, survivors = api.whole_round()
         ours = learning.update(ours, total.astype(np.uint32), survivors)
         expected = learning.state_from_tree(unpack(state_type, theirs))
