@@ -45,6 +45,7 @@ WRAP_PROBABILITY = 2.0**-40  # of one coordinate of one sum
 _MAX_GRID_NORM = float(1 << 30)  # keeps the integers in int32 and their squared norm in int64
 _SMALLEST_FLOAT, _LARGEST_FLOAT = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)  # normal ones
 _CHUNK = 1 << 15  # values at a time: they and what is computed on the way stay in the cache
+_PRODUCTS = 1 << 13  # of one norm at a time: for more than 10,000, BLAS wakes its threads, which costs more than it saves
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,20 +333,20 @@ def _round(grid: FloatVector, randomness: RandomBytes) -> npt.NDArray[np.int32]:
     return rounded
 
 
-def _parts(size: int) -> Iterator[slice]:
-    """Consecutive slices of a vector of this size, each of which stays in the cache."""
-    return (slice(start, min(start + _CHUNK, size)) for start in range(0, size, _CHUNK))
+def _parts(size: int, most: int = _CHUNK) -> Iterator[slice]:
+    """Consecutive slices of a vector of this size, of so many values at most."""
+    return (slice(start, min(start + most, size)) for start in range(0, size, most))
 
 
 def _float_squared_norm(x: FloatVector | npt.NDArray[np.int32]) -> float:
-    parts = (x[part].astype(np.float64) for part in _parts(x.size))
+    parts = (x[part].astype(np.float64) for part in _parts(x.size, _PRODUCTS))
     return sum(float(np.dot(part, part)) for part in parts)
 
 
 def _squared_norm(x: npt.NDArray[np.int32]) -> int:
     """Exact: a sum of squares below 2^53 has nothing to round in float64, and all others are taken in int64."""
     total = 0
-    for part in _parts(x.size):
+    for part in _parts(x.size, _PRODUCTS):
         squares = _float_squared_norm(x[part])
         if squares >= 1 << 52:
             wide = x[part].astype(np.int64)
