@@ -61,7 +61,7 @@ class AsgiClient:
     """Sends requests to one application, each in its turn."""
 
     def __init__(self, app) -> None:
-        self._app = app
+        self.app = app
         self._loop = asyncio.new_event_loop()
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class AsgiClient:
         async def send(event: dict) -> None:
             sent.append(event)
 
-        await self._app(request.scope(), receive, send)
+        await self.app(request.scope(), receive, send)
         body = b"".join(event.get("body", b"") for event in sent[1:])
         headers = {name.decode(): value.decode("latin-1") for name, value in sent[0]["headers"]}
         return Answer(sent[0]["status"], headers, body, taken)
