@@ -1,8 +1,10 @@
 """The enrolment authority: who gets a certificate, and what it is good for."""
 
+import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -12,7 +14,7 @@ from hushfold_protocol.errors import SignatureInvalid
 from hushfold_protocol.messages import Certificate, EnrolRequest
 from hushfold_protocol.signing import request_enrolment, verify_certificate
 from hushfold_server import authority, keys, serving, web
-from hushfold_server.errors import ConfigurationError, EvidenceRefused
+from hushfold_server.errors import ConfigurationError, EnrolmentBusy, EvidenceRefused
 from hushfold_server.settings import Home, Settings
 
 START = 1_800_000_000.75  # unix seconds
@@ -102,6 +104,19 @@ def test_enrolment_per_hour_is_limited_and_says_when_to_come_back(make, clock):
     clock.now += 3000
     assert enrol(client).status_code == 200
     assert enrol(client).status_code == 429
+
+
+def test_thousands_of_enrolments_at_once_get_no_more_certificates_than_the_hour_has(home):
+    """One machine that makes keys: what it gets is counted, what it does not get leaves nothing on the disk."""
+    log = authority.EnrolmentLog(home.path / "enrolments.db", 10_000, 20)
+    for number in range(20):
+        log.admit(number.to_bytes(16, "big"), START)
+    for number in range(20, 3_000):
+        with pytest.raises(EnrolmentBusy) as busy:
+            log.admit(number.to_bytes(16, "big"), START + 600)
+        assert busy.value.retry_after == 3000
+    with closing(sqlite3.connect(home.path / "enrolments.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM enrolments").fetchone() == (20,)
 
 
 def test_all_in_all_is_limited_across_restarts_and_a_device_counts_once(make):

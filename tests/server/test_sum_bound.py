@@ -74,6 +74,27 @@ def test_one_device_that_sends_a_scaled_update_is_noticed_above_the_room_of_all(
         require_plausible(with_one(4.0), encoding, devices)
 
 
+@pytest.mark.parametrize(
+    ("dimension", "noise", "passes", "noise_length"),
+    [(600, 1.0, 1.2, 0.4), (16_384, 1.0, 1.2, 1.5), (1_400_000, 1.0, 2.0, 17), (1_400_000, 10.0, 16, 170)],
+)
+def test_the_figures_of_the_documentation(dimension, noise, passes, noise_length):
+    """Of docs/threats.md, to two digits."""
+    encoding = EncodingParameters.for_cohort(
+        dimension=dimension,
+        clip_norm=0.3,
+        noise_multiplier=noise,
+        bits=20,
+        cohort_max=100,
+        noise_contributors=75,
+        rotation_seed=(0, 0),
+    )
+    room, squared_noise = 100 * encoding.l2_bound, encoding.padded * 100 * encoding.local_stddev**2
+    longest = math.sqrt(longest_sum(encoding, 100) ** 2 - squared_noise)
+    assert longest / room == pytest.approx(passes, rel=0.05)
+    assert math.sqrt(squared_noise) / room == pytest.approx(noise_length, rel=0.1)
+
+
 @given(st.lists(st.integers(-(2**23), 2**23), min_size=1, max_size=20), st.integers(8, 32))
 def test_the_modulus_makes_no_sum_longer(values, bits):
     total = (np.array(values, np.int64) % (1 << bits)).astype(np.uint32)
