@@ -7,7 +7,7 @@ BIN := .venv/bin
 DATA ?= $(or $(HUSHFOLD_DATA),../shared/data)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format models models-voice evaluate evaluate-federated evaluate-voice system-deps clean
+.PHONY: help setup demo test test-fast lint format models models-voice bench evaluate evaluate-federated evaluate-voice evaluate-federated-voice system-deps clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 28
@@ -63,6 +63,25 @@ EVALUATE_VOICE_OPTIONS = $(if $(SPEAKERS),--speakers $(SPEAKERS)) $(if $(MINUTES
 
 evaluate-voice: setup  ## base words, taught words, false alarms and costs of the voice (SPEAKERS=8, 0 for all; MINUTES=60)
 	@HUSHFOLD_DATA=$(DATA) $(BIN)/hushfold-evaluate-voice $(EVALUATE_VOICE_OPTIONS)
+
+# What a federated task of the voice brings, beside central training on the same recordings (TASK_VOICE=my-task.toml).
+TASK_VOICE ?= demo_app/tasks/commands-from-nothing.toml
+FEDERATED_VOICE ?= build/federated/$(basename $(notdir $(TASK_VOICE)))
+FEDERATED_VOICE_OPTIONS = $(if $(SEED),--seed $(SEED))
+
+evaluate-federated-voice: setup  ## rehearse a task of the voice on half of the unheard speakers, measure on the others
+	@HUSHFOLD_DATA=$(DATA) $(BIN)/hushfold-evaluate-voice $(FEDERATED_VOICE_OPTIONS) --others $(FEDERATED_VOICE)/others.csv
+	@$(BIN)/hushfold-demo rehearse $(TASK_VOICE) --speech $(FEDERATED_VOICE)/others.csv \
+		--models $(FEDERATED_VOICE)/models --home $(FEDERATED_VOICE)/rehearsal
+	@HUSHFOLD_DATA=$(DATA) $(BIN)/hushfold-evaluate-voice $(FEDERATED_VOICE_OPTIONS) \
+		--weights $(FEDERATED_VOICE)/rehearsal --output $(FEDERATED_VOICE)
+
+# What to measure: make bench N="32 100" LOST="0 10" FLOWER=32 QUICK=1. Without anything it takes about half an hour.
+BENCH_OPTIONS = $(foreach each,$(N),--devices $(each)) $(foreach each,$(LOST),--lost $(each)) \
+	$(if $(FLOWER),--flower $(FLOWER)) $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED))
+
+bench: setup  ## time, bytes and memory of the secure sum, beside Flower's (N="32 100" LOST="0 10" FLOWER=32 QUICK=1)
+	@$(BIN)/hushfold-bench $(BENCH_OPTIONS)
 
 # Debian packages that some tests and evaluations use; without them these are skipped, and say so.
 SYSTEM_PACKAGES = presage libpresage1v5 onboard espeak-ng flite pulseaudio libasound2-plugins libportaudio2

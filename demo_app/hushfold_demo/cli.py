@@ -145,6 +145,9 @@ def rehearse_task(
         Path, typer.Option(help="Folder for weights, report and devices; an interrupted rehearsal goes on there.")
     ] = Path("build/federated"),
     threads: Annotated[int, typer.Option(min=1, help="In which devices train.")] = os.cpu_count() or 1,
+    models: Annotated[
+        Path | None, typer.Option(help="Folder of models to start from, a folder each. Default: the installed ones.")
+    ] = None,
 ) -> None:
     """Learn a task from texts or speech that everybody may read, without network and masks: what would come of it?"""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -163,7 +166,7 @@ def rehearse_task(
     people: Sequence[Somebody] = read_people(texts) if texts else read_speakers(cast(Path, speech))
     try:
         with progress:
-            report = rehearse(task, people, home, threads, watch)
+            report = rehearse(task, people, home, threads, watch, models)
     except KeyboardInterrupt:
         _out.print("Stopped: the same command goes on from here.")
         raise typer.Exit(INTERRUPTED) from None

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from hushfold import Device, KeyFile
 from hushfold.conditions import SimulatedConditions
+from hushfold.device import MODEL, VOICE_MODEL
 from hushfold.errors import NotEligible, TrainingDiverged
 from hushfold.model import Vector
 from hushfold.released import ReleasedModel
@@ -88,15 +89,16 @@ class Phones:
         people: who types or speaks; everything that a person gives is learned from.
         folder: of the devices. They are as they were left if it is that of these people.
         threads: in which devices train.
+        models: a folder of models in place of those that are installed.
 
     Raises:
         UsageError: the folder belongs to other people, or there is nothing that can be learned.
     """
 
-    def __init__(self, people: Sequence[Somebody], folder: Path, threads: int) -> None:
+    def __init__(self, people: Sequence[Somebody], folder: Path, threads: int, models: Path | None = None) -> None:
         _require_same_people(people, folder)
         with ExitStack() as stack:
-            self.devices = [stack.enter_context(_device(folder / f"{n:04}")) for n in range(len(people))]
+            self.devices = [stack.enter_context(_device(folder / f"{n:04}", models)) for n in range(len(people))]
             self.models = [device.model(person.model) for device, person in zip(self.devices, people, strict=True)]
             for device, model, person in zip(self.devices, self.models, people, strict=True):
                 if not model.lessons.select(None, 1):
@@ -143,16 +145,24 @@ class Phones:
 
 
 def rehearse(
-    task: Path, people: Sequence[Somebody], home: Path, threads: int, watch: Callable[[str, int], Callable[[], None]]
+    task: Path,
+    people: Sequence[Somebody],
+    home: Path,
+    threads: int,
+    watch: Callable[[str, int], Callable[[], None]],
+    models: Path | None = None,
 ) -> dict[str, Any]:
     """Runs a task from its file to the weights that it offers, or on from where an earlier run was stopped; the report.
 
     `watch` is told of each round, what it is and how many devices there are, and gives what is called as each has
-    trained.
+    trained. `models` is a folder of models in place of those that are installed.
 
     Raises UsageError for a folder that holds something else, DemoError with the server's words if it refuses.
     """
-    with Phones(people, home / "phones", threads) as phones, _server(home / "server", task) as exchange:
+    with (
+        Phones(people, home / "phones", threads, models) as phones,
+        _server(home / "server", task, models) as exchange,
+    ):
         files = phones.models[0].files
         done: list[RehearsedRound] = _rounds_so_far(home)
         (home / ROUNDS).mkdir(exist_ok=True)
@@ -243,12 +253,13 @@ class _Exchange:
 
 
 @contextmanager
-def _server(home: Path, task: Path) -> Iterator[_Exchange]:
+def _server(home: Path, task: Path, models: Path | None) -> Iterator[_Exchange]:
     """The server's half. Ctrl-C in the terminal is not its to handle: it ends with its input."""
     log = home.with_name("server.log")
+    options = ["--home", str(home), "--task", str(task), *(["--models", str(models)] if models else [])]
     with log.open("wb") as errors:
         process = subprocess.Popen(  # noqa: S603  # our own command
-            [sys.executable, "-m", "hushfold_server.rehearsal", "--home", str(home), "--task", str(task)],
+            [sys.executable, "-m", "hushfold_server.rehearsal", *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -263,8 +274,20 @@ def _server(home: Path, task: Path) -> Iterator[_Exchange]:
         process.wait()
 
 
-def _device(folder: Path) -> Device:
-    return Device(folder, KeyFile(folder / "key"), conditions=SimulatedConditions(), dwell=0.0)
+def _device(folder: Path, models: Path | None) -> Device:
+    """A device with the installed models, or with those of a folder as far as it has them."""
+
+    def own(name: str) -> Path | None:
+        return models / name if models and (models / name).is_dir() else None
+
+    return Device(
+        folder,
+        KeyFile(folder / "key"),
+        conditions=SimulatedConditions(),
+        dwell=0.0,
+        model_folder=own(MODEL),
+        voice_folder=own(VOICE_MODEL),
+    )
 
 
 def _update(model: ReleasedModel[Any], plan: Plan, start: Vector) -> tuple[Sum, list[float]]:

@@ -14,6 +14,7 @@ The modules, bottom up:
     onboard      the word prediction of Debian's on-screen keyboard
     contenders   the list of all of them
     measuring    people in parallel over processes
+    rehearsals   what a rehearsal of a federated task has left
     federated    what a federated task has learned, and on whom it may be measured
     costs        memory, and the time of one suggestion
     report       figures, as a table and as JSON

@@ -13,6 +13,7 @@ The modules, bottom up:
     personal     words that a speaker has taught
     digits       base words, before and after a speaker's own recordings of them
     streaming    an hour of sound: processor, memory, and how soon a word is told
+    federated    federated against central training at equal data
     measuring    all of it, in parallel over processes
     report       figures, as tables and as JSON
     picture      figures, drawn

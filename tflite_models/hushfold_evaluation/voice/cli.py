@@ -16,8 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hushfold.errors import HushfoldError
 
 from ..errors import EvaluationError, UsageError
-from .measuring import Asked, Results, jobs_of, measure
-from .report import tables, write
+from . import federated
+from .measuring import Asked, Results, jobs_of, measure, unheard_commands
+from .report import comparison, tables, write, write_comparison
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit statuses
 
@@ -39,9 +40,25 @@ def evaluate(
     ),
     seed: Annotated[int, typer.Option(help="Of who is chosen, what is composed, and of the intervals.")] = 0,
     model: Annotated[Path | None, typer.Option(help="Folder of a voice model. Default: the shipped one.")] = None,
+    others: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the clips of half of the unheard speakers to FILE.csv, and a model beside it that is to learn."
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Folder of `hushfold-demo rehearse --speech`: measure what its task has learned, alone."),
+    ] = None,
 ) -> None:
     """Measure what the voice is worth, on speakers whom nothing has learned from."""
     data = Path(os.environ.get("HUSHFOLD_DATA") or _DATA)
+    if others is not None:
+        _write_others(others, data, seed)
+        return
+    if weights is not None:
+        _compare(weights, data, seed, output)
+        return
     asked = Asked(data, speakers, minutes, seed, model)
     jobs = jobs_of(asked)
     output.mkdir(parents=True, exist_ok=True)
@@ -60,6 +77,24 @@ def evaluate(
         _out.print("", renderable, sep="\n") if not isinstance(renderable, str) else _out.print(renderable)
     _out.print()
     _out.print(f"Saved: {', '.join(map(str, (output / 'report.json', *pictures)))}", soft_wrap=True)
+
+
+def _write_others(table: Path, data: Path, seed: int) -> None:
+    teaching, measured = federated.halves(unheard_commands(data), seed)
+    federated.write_clips(table, teaching)
+    federated.write_unlearned(table.parent / "models")
+    who = (len({clip.speaker for clip in clips}) for clips in (teaching, measured))
+    _out.print("{} has {} speakers; {} others are left to be measured".format(table, *who), soft_wrap=True)
+
+
+def _compare(folder: Path, data: Path, seed: int, output: Path) -> None:
+    found = federated.compare(folder, unheard_commands(data), seed)
+    output.mkdir(parents=True, exist_ok=True)
+    write_comparison(output / "federated.json", {"seed": seed}, found)
+    for renderable in comparison(found):
+        _out.print("", renderable, sep="\n") if not isinstance(renderable, str) else _out.print(renderable)
+    _out.print()
+    _out.print(f"Saved: {output / 'federated.json'}", soft_wrap=True)
 
 
 def _measured(asked: Asked, jobs: list[tuple[str, ...]], processes: int, log: Path) -> Results:

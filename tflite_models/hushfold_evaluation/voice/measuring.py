@@ -170,7 +170,7 @@ def _do(job: tuple[str, ...], asked: Asked, folder: str) -> Any:
 
 
 def _base(asked: Asked, name: str) -> Base:
-    clips = _held_out_commands(asked.data)
+    clips = unheard_commands(asked.data)
     foreign = base.sample(_foreign(asked.data), FOREIGN, asked.seed)
     if name == HUSHFOLD:
         with closing(OwnVoice(asked.model)) as own:
@@ -208,7 +208,7 @@ def _personal(asked: Asked, speaker: str) -> dict[str, list[PersonalTrial]]:
         for clip in takes.get(word, [])[personal.FIRST_TESTED :]
     ]
     others = chance.sample(rest, min(personal.OTHERS, len(rest)))
-    commands = _held_out_commands(asked.data)
+    commands = unheard_commands(asked.data)
     foreign = chance.sample(commands, min(personal.FOREIGN, len(commands)))
     recognisers: dict[str, Teachable] = {HUSHFOLD: OwnWords(asked.model), MFCC: _mfcc()}
     return {
@@ -225,7 +225,7 @@ def _digits(asked: Asked, speaker: str) -> list[DigitTrial]:
 def _stream(asked: Asked) -> Streamed:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    commands, others = _held_out_commands(asked.data), _foreign(asked.data)
+    commands, others = unheard_commands(asked.data), _foreign(asked.data)
     taught = next(iter(by_speaker(_set(PERSONAL_SET, asked.data)).values()))
     stream = composing.commands(commands, others, _held_out_noises(asked.data), asked.minutes, asked.seed)
     with closing(OwnVoice(asked.model)) as own:
@@ -260,7 +260,8 @@ def _set(name: str, data: Path) -> list[Clip]:
 
 
 @cache
-def _held_out_commands(data: Path) -> list[Clip]:
+def unheard_commands(data: Path) -> list[Clip]:
+    """Base words by speakers whom the base was not trained on. Raises UsageError where there are none."""
     clips = read(COMMANDS_SET, data, lambda row: row["label"] in COMMANDS and held_out(row["speaker"]))
     if not clips:
         raise UsageError(f"in {COMMANDS_SET} there is no speaker whom the base was not trained on", _OTHERS)

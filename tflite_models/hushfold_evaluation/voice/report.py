@@ -14,6 +14,7 @@ from rich.table import Table
 from ..statistics import Estimate
 from .base import LEAST_CLIPS, NOTHING
 from .clips import COMMANDS
+from .federated import Comparison
 from .figures import NO_ESTIMATE, Rate
 from .measuring import HUSHFOLD, MFCC, POCKETSPHINX, Results
 from .personal import PersonalFigures
@@ -100,6 +101,33 @@ def tables(results: Results) -> Iterator[Table | str]:
             "in which it was told; prompt: of those found, within 250 ms. alarms: base words where none was said. "
             "memory: beyond what was there before the voice was loaded."
         )
+
+
+def write_comparison(path: Path, asked: Mapping[str, Any], found: Comparison) -> None:
+    """Write federated against central training to a file, with what was asked for."""
+    path.write_text(json.dumps({"asked": dict(asked), "federated": _finite(asdict(found))}, indent=2) + "\n")
+
+
+def comparison(found: Comparison) -> Iterator[Table | str]:
+    """Federated against central training, for people."""
+    table = _table("base words", "right %", "interval", "over central", "interval")
+    table.add_row("[bold]as shipped[/]", _value(found.shipped), _interval(found.shipped))
+    table.add_row("[bold]central training[/]", _value(found.central), _interval(found.central))
+    table.add_row(
+        "[bold]federated[/]",
+        _value(found.federated),
+        _interval(found.federated),
+        _value(found.federated_ratio, 3),
+        _interval(found.federated_ratio, 3),
+    )
+    yield table
+    yield (
+        f"{found.clips:,} clips by {found.speakers} speakers; {found.phones} others were the phones of the task. What "
+        "they said, central training had in one place. Both learned the last layer from nothing and passed over the "
+        f"recordings {found.passes} times. right: the most probable base word is it. Central training at a rate of "
+        f"{found.rate:g}, the best of several. As shipped: learned from ten times as many other speakers. Intervals "
+        "are of 95 %, by resampling speakers."
+    )
 
 
 def _base(results: Results) -> Table:
