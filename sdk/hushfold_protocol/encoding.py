@@ -45,7 +45,7 @@ WRAP_PROBABILITY = 2.0**-40  # of one coordinate of one sum
 _MAX_GRID_NORM = float(1 << 30)  # keeps the integers in int32 and their squared norm in int64
 _SMALLEST_FLOAT, _LARGEST_FLOAT = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)  # normal ones
 _CHUNK = 1 << 15  # values at a time: they and what is computed on the way stay in the cache
-_PRODUCTS = 1 << 13  # of one norm at a time: for more than 10,000, BLAS wakes its threads, which costs more than it saves
+_PRODUCTS = 1 << 13  # of one norm at a time: for more than 10,000, BLAS wakes threads that cost more than they give
 
 
 @dataclass(frozen=True, slots=True)
