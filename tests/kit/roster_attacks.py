@@ -147,6 +147,17 @@ def swapped_senders() -> Played:
     return Played(cheat)
 
 
+@ATTACKS.add(Refused, "this device shared its secrets, but the server says that it did not")
+def sharers_without_the_device() -> Played:
+    """The victim is told that all the others have shared: it would upload what the others mask nothing towards."""
+    cheat = CheatingServer(PLAN, enrolled(PLAN))
+    masking = cheat.share(cheat.join())
+    others = replace(masking, sealed={sender: masking.sealed[sender] for sender in masking.sealed if sender != VICTIM})
+    with suppress(Thwarted):
+        cheat.tell(VICTIM, others.announcement(VICTIM))
+    return Played(cheat)
+
+
 @ATTACKS.add(TooFew, "4 devices shared, 5 are needed", cut_minimums_and_consents)
 def sharers_below_the_floor() -> Played:
     """Four devices are told that only they have shared: they would mask among themselves."""
