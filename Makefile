@@ -7,7 +7,7 @@ BIN := .venv/bin
 DATA ?= $(or $(HUSHFOLD_DATA),../shared/data)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format models models-voice bench evaluate evaluate-federated evaluate-voice evaluate-federated-voice system-deps clean
+.PHONY: help setup demo test test-fast fuzz lint format models models-voice bench evaluate evaluate-federated evaluate-voice evaluate-federated-voice system-deps clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 28
@@ -97,6 +97,10 @@ test: setup  ## run the whole test suite
 
 test-fast: setup  ## run the tests that take seconds
 	$(BIN)/pytest -m "not slow and not tff"
+
+# For how long to look: make fuzz SECONDS=600
+fuzz: setup  ## look for bad input that the services or the decoder of messages do not withstand (SECONDS=60)
+	FUZZ_SECONDS=$(or $(SECONDS),60) $(BIN)/pytest tests/fuzz --timeout=0 --quiet
 
 lint: setup  ## check style, types and the import contracts
 	$(BIN)/ruff format --check .
