@@ -130,12 +130,12 @@ def _not_an_app_json(why: str) -> ServiceError:
 
 
 def _problem(status: int, content: bytes) -> ServiceError:
-    """The error that a problem document describes. A server in trouble is one to try again."""
+    """The error that a problem document describes. A server in trouble, or a slow way to it, is one to try again."""
     try:
         document = json.loads(content)
         said, advice = str(document["detail"])[:500], str(document.get("advice", ""))[:500]
     except (ValueError, KeyError, TypeError, RecursionError):  # the last for JSON that is nested too deep
         said, advice = f"status {status}", ""
-    if status >= 500 or status == 429:
+    if status >= 500 or status in (408, 429):
         return Unreachable(f"the server cannot answer now: {said}", advice or "Try again later")
     return RemoteRefused(said, advice)

@@ -167,6 +167,7 @@ def problem(**document):
         (Answer(500, b"[" * 100_000), Unreachable, "status 500"),
         (Answer(length=100), Unreachable, "it broke off"),
         (Answer(503, problem(detail="full")), Unreachable, "the server cannot answer now: full. Try again later"),
+        (Answer(408, problem(detail="slow")), Unreachable, "the server cannot answer now: slow. Try again later"),
         (Answer(429, problem(detail="busy", advice="Wait")), Unreachable, "the server cannot answer now: busy. Wait"),
         (Answer(403, problem(detail="who?", advice="Enrol")), RemoteRefused, "who?. Enrol"),
         (Answer(404, b""), RemoteRefused, "status 404"),
