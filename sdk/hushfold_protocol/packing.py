@@ -7,6 +7,7 @@ quick as numpy can be. All other widths go byte by byte.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
@@ -17,7 +18,7 @@ EncodedVector = npt.NDArray[np.uint32]
 
 MIN_BITS, MAX_BITS = 8, 32
 
-_CHUNK = 1 << 16  # values at a time, an even number: they stay in the cache
+_CHUNK = 1 << 14  # values at a time, an even number: they stay in the cache
 _WORD = 8  # bytes that are read for a pair of values, which may need fewer
 
 _Pairs = npt.NDArray[np.uint64]
@@ -34,23 +35,6 @@ def packed_size(count: int, bits: int) -> int:
     return (count * bits + 7) // 8
 
 
-@cache
-def _pieces(bits: int) -> tuple[int, int, list[tuple[int, int, int]]]:
-    """How a group of values lies in bytes: (values a group, bytes a group, [(value, byte, shift)]).
-
-    A positive shift moves the value right before its low eight bits are the byte's, a negative one left.
-    """
-    values = 8 // math.gcd(bits, 8)
-    size = values * bits // 8
-    pieces = [
-        (value, byte, 8 * byte - bits * value)
-        for byte in range(size)
-        for value in range(values)
-        if bits * value < 8 * (byte + 1) and bits * (value + 1) > 8 * byte
-    ]
-    return values, size, pieces
-
-
 def pack(vector: EncodedVector, bits: int) -> bytes:
     """The values of a uint32 vector, each below 2^bits, in ceil(n * bits / 8) bytes. Raises ValueError."""
     _check_bits(bits)
@@ -60,10 +44,7 @@ def pack(vector: EncodedVector, bits: int) -> bytes:
         return vector.astype("<u4", copy=False).tobytes()
     packed = np.empty(packed_size(vector.size, bits), np.uint8)
     pack_part = _pack_pairs if bits % 4 == 0 else _pack_pieces
-    for start in range(0, vector.size, _CHUNK):
-        part = vector[start : start + _CHUNK]
-        begin = start * bits // 8
-        target = packed[begin : begin + packed_size(part.size, bits)]
+    for part, target in _parts(vector, packed, bits):
         target[...] = pack_part(part, bits)[: target.size]
     return packed.tobytes()
 
@@ -90,12 +71,20 @@ def add_packed(total: EncodedVector, data: bytes, bits: int) -> None:
     if bits == 32:
         total += np.frombuffer(data, "<u4")
         return
-    unpack_part = _unpack_pairs if bits % 4 == 0 else _unpack_pieces
-    source = memoryview(data)
-    for start in range(0, total.size, _CHUNK):
-        part = total[start : start + _CHUNK]
-        begin = start * bits // 8
-        part += unpack_part(source[begin : begin + packed_size(part.size, bits)], part.size, bits)[: part.size]
+    if bits % 4 == 0:
+        _add_pairs(total, data, bits)
+    else:
+        _add_pieces(total, data, bits)
+
+
+def _parts(
+    vector: EncodedVector, packed: npt.NDArray[np.uint8] | bytes, bits: int
+) -> Iterator[tuple[EncodedVector, npt.NDArray[np.uint8]]]:
+    """Consecutive parts of a vector, each with its bytes."""
+    whole = np.frombuffer(packed, np.uint8)
+    for start in range(0, vector.size, _CHUNK):
+        part, begin = vector[start : start + _CHUNK], start * bits // 8
+        yield part, whole[begin : begin + packed_size(part.size, bits)]
 
 
 def _pack_pairs(vector: EncodedVector, bits: int) -> npt.NDArray[np.uint8]:
@@ -110,22 +99,28 @@ def _pack_pairs(vector: EncodedVector, bits: int) -> npt.NDArray[np.uint8]:
     return np.ndarray(pairs.size, f"V{bits // 4}", pairs, strides=(_WORD,)).copy().view(np.uint8)
 
 
-def _unpack_pairs(data: memoryview, count: int, bits: int) -> EncodedVector:
-    """The values in a part of a packed vector, and none or one more after them."""
-    size, groups = bits // 4, (count + 1) // 2
-    source = np.zeros(groups * size + _WORD, np.uint8)
-    source[: len(data)] = np.frombuffer(data, np.uint8)
-    pairs: _Pairs = np.ndarray(groups, "<u8", source, strides=(size,)).copy()
-    mask = (1 << bits) - 1
-    high = pairs << np.uint64(32 - bits)
-    high &= np.uint64(mask << 32)
-    pairs &= np.uint64(mask)
-    pairs |= high
-    return pairs.view("<u4")
+def _add_pairs(total: EncodedVector, data: bytes, bits: int) -> None:
+    """Adds two values at a time; memory that is used again and again stays in the cache."""
+    size, mask = bits // 4, np.uint64((1 << bits) - 1)
+    high_mask, shift = mask << np.uint64(32), np.uint64(32 - bits)
+    source = np.zeros(_CHUNK // 2 * size + _WORD, np.uint8)
+    words: _Pairs = np.ndarray(_CHUNK // 2, "<u8", source, strides=(size,))
+    lows: _Pairs = np.empty(_CHUNK // 2, "<u8")
+    highs: _Pairs = np.empty(_CHUNK // 2, "<u8")
+    for part, packed in _parts(total, data, bits):
+        source[: packed.size] = packed
+        groups = (part.size + 1) // 2
+        pairs, high = lows[:groups], highs[:groups]
+        pairs[...] = words[:groups]
+        np.left_shift(pairs, shift, out=high)
+        high &= high_mask
+        pairs &= mask
+        pairs |= high
+        part += pairs.view("<u4")[: part.size]
 
 
 def _pack_pieces(vector: EncodedVector, bits: int) -> npt.NDArray[np.uint8]:
-    """As `_pack_pairs`, of any width."""
+    """As `_pack_pairs`, for any width."""
     values, size, pieces = _pieces(bits)
     groups = -(-vector.size // values)
     padded = np.zeros(groups * values, np.uint32)
@@ -139,16 +134,34 @@ def _pack_pieces(vector: EncodedVector, bits: int) -> npt.NDArray[np.uint8]:
     return packed.reshape(-1)
 
 
-def _unpack_pieces(data: memoryview, count: int, bits: int) -> EncodedVector:
-    """As `_unpack_pairs`, of any width."""
+def _add_pieces(total: EncodedVector, data: bytes, bits: int) -> None:
+    """Adds values of any width."""
     values, size, pieces = _pieces(bits)
-    groups = -(-count // values)
-    raw = np.zeros(groups * size, np.uint8)
-    raw[: len(data)] = np.frombuffer(data, np.uint8)
-    packed = raw.reshape(groups, size)
-    columns = np.zeros((groups, values), np.uint32)
-    for value, byte, shift in pieces:
-        column = packed[:, byte].astype(np.uint32)
-        columns[:, value] |= column << np.uint32(shift) if shift >= 0 else column >> np.uint32(-shift)
-    columns &= np.uint32((1 << bits) - 1)
-    return columns.reshape(-1)
+    for part, packed in _parts(total, data, bits):
+        groups = -(-part.size // values)
+        raw = np.zeros(groups * size, np.uint8)
+        raw[: packed.size] = packed
+        rows = raw.reshape(groups, size)
+        columns = np.zeros((groups, values), np.uint32)
+        for value, byte, shift in pieces:
+            column = rows[:, byte].astype(np.uint32)
+            columns[:, value] |= column << np.uint32(shift) if shift >= 0 else column >> np.uint32(-shift)
+        columns &= np.uint32((1 << bits) - 1)
+        part += columns.reshape(-1)[: part.size]
+
+
+@cache
+def _pieces(bits: int) -> tuple[int, int, list[tuple[int, int, int]]]:
+    """How a group of values lies in bytes: (values a group, bytes a group, [(value, byte, shift)]).
+
+    A positive shift moves the value right before its low eight bits are the byte's, a negative one left.
+    """
+    values = 8 // math.gcd(bits, 8)
+    size = values * bits // 8
+    pieces = [
+        (value, byte, 8 * byte - bits * value)
+        for byte in range(size)
+        for value in range(values)
+        if bits * value < 8 * (byte + 1) and bits * (value + 1) > 8 * byte
+    ]
+    return values, size, pieces
