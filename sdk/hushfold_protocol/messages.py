@@ -201,12 +201,12 @@ class Ending(IntEnum):
 
 def to_bitmap(members: Iterable[int], size: int) -> bytes:
     """The set of indices `members`, all below `size`, as ceil(size / 8) bytes, lowest bit first."""
-    bits = 0
+    bitmap = bytearray((size + 7) // 8)
     for index in members:
         if not 0 <= index < size:
             raise ValueError(f"index {index} outside a roster of {size}")
-        bits |= 1 << index
-    return bits.to_bytes((size + 7) // 8, "little")
+        bitmap[index >> 3] |= 1 << (index & 7)
+    return bytes(bitmap)
 
 
 def from_bitmap(bitmap: bytes, size: int) -> frozenset[int]:
@@ -216,4 +216,4 @@ def from_bitmap(bitmap: bytes, size: int) -> frozenset[int]:
     bits = int.from_bytes(bitmap, "little")
     if bits >> size:
         raise WireError(f"bitmap names devices beyond the roster of {size}")
-    return frozenset(i for i in range(size) if bits >> i & 1)
+    return frozenset(index for index, bit in enumerate(reversed(f"{bits:b}")) if bit == "1")

@@ -15,10 +15,11 @@ from typing import Annotated
 from .encoding import EncodingParameters
 from .errors import EncodingError, PlanRefused
 from .privacy import RdpCurve, round_curve
-from .secagg.graph import Graph
+from .secagg.graph import Graph, graph_of
+from .secagg.neighbours import quorum
 from .wire import Fixed, Float64, Int64, Message, Record, Struct, Text, UInt
 
-MAX_COHORT = 1_000  # devices: what the complete graph of `secagg` serves; bounds every list in a message
+MAX_COHORT = 1_000  # devices in one session of `secagg`; bounds every list in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +92,18 @@ class CohortParameters(Struct):
 
     def graph(self, joined: int) -> Graph:
         """Who holds shares of whose secrets in a session of `joined` devices."""
-        return Graph(joined, joined, self.threshold(joined))
+        return graph_of(joined, self.colluders, self.floor)
 
-    def threshold(self, joined: int) -> int:
-        """Shares that open a secret, and the least signatures on one list of survivors, in a complete graph.
-
-        Two lists signed by floor((n + c) / 2) + 1 devices each share an honest signer, so an honest device signs
-        for one list only (Bonawitz et al. 2017, section 6.2, with c tolerated colluders).
-        """
-        return (joined + self.colluders) // 2 + 1
+    def quorum(self, joined: int) -> int:
+        """The least signatures on one list of survivors: two lists then share an honest signer, who signs only one."""
+        return quorum(joined, self.colluders)
 
     def consents(self, joined: int) -> int:
-        """Signatures on one list of survivors before a device unmasks."""
-        return max(self.floor, self.threshold(joined))
+        """Signatures on one list of survivors before a device unmasks.
+
+        In a sparse graph they are more than the floor by as many as a cheating server could still keep out of the sum.
+        """
+        return max(self.floor + self.graph(joined).strays, self.quorum(joined))
 
 
 @dataclass(frozen=True)

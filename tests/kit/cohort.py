@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from hushfold_protocol import plan as plan_module
 from hushfold_protocol.plan import (
     CohortParameters,
     ModelReference,
@@ -16,8 +19,10 @@ from hushfold_protocol.plan import (
     TrainingParameters,
     UpdateParameters,
 )
-from hushfold_protocol.secagg import server
+from hushfold_protocol.secagg import crypto, server, session
+from hushfold_protocol.secagg import device as device_role
 from hushfold_protocol.secagg.device import DeviceSession, Identity
+from hushfold_protocol.secagg.graph import Graph
 from hushfold_protocol.signing import issue_certificate
 
 NOW = 1_800_000_000
@@ -50,6 +55,44 @@ def make_identity(number: int, authority: Ed25519PrivateKey = AUTHORITY) -> Iden
 
 def seeded(seed: int) -> Callable[[int], bytes]:
     return random.Random(seed).randbytes
+
+
+def use_sparse_graph(monkeypatch: pytest.MonkeyPatch, holders: int, threshold: int, strays: int = 0) -> None:
+    """Gives every roster a sparse graph, however small it is: what that means at real sizes is `neighbours`' to say."""
+    graph = {size: Graph(size, holders, threshold, strays) for size in range(holders + 1, 200)}
+    monkeypatch.setattr(plan_module, "graph_of", lambda size, colluders, floor: graph[size])
+
+
+def share_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the devices of one process do once what each does for itself: the same roster, signatures and agreements.
+
+    A thousand devices verify two million signatures of their roster alone.
+    """
+    open_session, verify, agree = session.open_session, session.verify, crypto.agree
+    opened, verified, own, agreed = {}, set(), {}, {}
+
+    def open_once(plan, roster, authority_key, now):
+        key = plan.hash, id(roster.joins), authority_key, now
+        if key not in opened:
+            opened[key] = open_session(plan, roster, authority_key, now), roster  # kept, so that its id stays taken
+        return opened[key][0]
+
+    def verify_once(*signed):
+        if signed not in verified:
+            verify(*signed)
+            verified.add(signed)
+
+    def agree_once(private, public):
+        if private not in own:
+            own[private] = private.public_key().public_bytes_raw()
+        pair = frozenset((own[private], public))
+        if pair not in agreed:
+            agreed[pair] = agree(private, public)
+        return agreed[pair]
+
+    monkeypatch.setattr(device_role, "open_session", open_once)
+    monkeypatch.setattr(session, "verify", verify_once)
+    monkeypatch.setattr(crypto, "agree", agree_once)
 
 
 @dataclass
@@ -106,6 +149,15 @@ class Cohort:
             stage = stage.accept(self.index[number], self.devices[number].receive(stage.announcement()))
         return stage.close().unmask(self.total)
 
+    def copy(self) -> Cohort:
+        """The same devices in the same state, to go on from here in another way."""
+        twin = copy.copy(self)
+        twin.devices = [copy.copy(device) for device in self.devices]
+        for one in twin.devices:
+            one._answered = dict(one._answered)
+        twin.total = self.total.copy()
+        return twin
+
     def _present(self, lost: Collection[int]) -> list[int]:
         return [n for n in range(len(self.devices)) if n not in lost]
 
@@ -129,4 +181,15 @@ def make_vectors(count: int, plan: Plan, seed: int = 0) -> list[np.ndarray]:
     return [rng.integers(0, 1 << plan.update.bits, size, np.uint64).astype(np.uint32) for _ in range(count)]
 
 
-__all__ = ["AUTHORITY_KEY", "NOW", "Cohort", "make_identity", "make_plan", "make_vectors", "replace", "seeded"]
+__all__ = [
+    "AUTHORITY_KEY",
+    "NOW",
+    "Cohort",
+    "make_identity",
+    "make_plan",
+    "make_vectors",
+    "replace",
+    "seeded",
+    "share_work",
+    "use_sparse_graph",
+]

@@ -166,7 +166,7 @@ def sharers_below_the_floor() -> Played:
     masking = cheat.share(cheat.join())
     partial = replace(masking, sealed={sender: masking.sealed[sender] for sender in few})
     cheat.try_all({number: partial.announcement(number) for number in few})
-    agreeing = Agreeing(masking.session, few, few, cheat.upload_signatures())
+    agreeing = Agreeing(masking.session, few, few, cheat.upload_signatures(), masking.holders)
     with suppress(Thwarted):
         agree_and_unmask(cheat, agreeing, few)
     return Played(cheat, prize=few - {COLLUDER})
@@ -195,7 +195,7 @@ def _hidden_from_the_victim() -> tuple[CheatingServer, Agreeing]:
     views = {number: masking.announcement(number) for number in range(COUNT)} | {VICTIM: partial.announcement(VICTIM)}
     cheat.try_all(views)
     survivors = masking.sharers - {3}
-    agreeing = Agreeing(masking.session, masking.sharers, survivors, cheat.upload_signatures())
+    agreeing = Agreeing(masking.session, masking.sharers, survivors, cheat.upload_signatures(), masking.holders)
     return cheat, agreeing
 
 

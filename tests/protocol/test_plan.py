@@ -108,6 +108,6 @@ def test_every_demand_of_a_policy_at_its_edge(demand):
 
 def test_thresholds_of_a_complete_graph():
     assert (COHORT.colluders, COHORT.noise_contributors) == (5, 65)
-    assert COHORT.threshold(joined=100) == 53  # two groups of 53 out of 100 share 6, of which 5 may collude
+    assert COHORT.quorum(joined=100) == 53  # two groups of 53 out of 100 share 6, of which 5 may collude
     assert COHORT.consents(joined=100) == 70  # the floor is higher
     assert replace(COHORT, floor=50).consents(joined=100) == 53

@@ -100,11 +100,18 @@ def test_two_lists_of_survivors_never_both_find_enough_signers(maximum, gamma, a
     """Two quorums of a roster share more devices than may collude, so an honest one, which signs one list only."""
     cohort = CohortParameters(maximum, maximum, 1, gamma)
     joined = max(1, maximum - absent)
-    quorum = cohort.threshold(joined)
+    quorum = cohort.quorum(joined)
     assert 2 * quorum - joined > cohort.colluders
     assert 2 * (quorum - 1) - joined <= cohort.colluders  # and no larger than that takes
-    assert cohort.consents(joined) == quorum
-    assert replace(cohort, floor=quorum + 1).consents(joined) == quorum + 1
+
+
+@pytest.mark.parametrize("joined", [8, 100, 101, 400, 1000])
+@pytest.mark.parametrize("gamma", [0, 0.05, 0.2])
+def test_a_quorum_and_the_floor_must_consent_whatever_the_graph(joined, gamma):
+    for floor in (1, joined // 2, joined * 3 // 4, joined):
+        cohort = CohortParameters(joined, joined, floor, gamma)
+        graph = cohort.graph(joined)
+        assert cohort.consents(joined) == max(cohort.quorum(joined), floor + graph.strays) <= joined
 
 
 def test_a_device_refuses_a_cohort_below_its_own_minimum():

@@ -5,12 +5,12 @@ The protocol is that of Bonawitz et al. 2017, "Practical Secure Aggregation for 
 the survivors before they unmask. What is added to it (the sharers are agreed on too, seeds are committed to) is in
 docs/adr/0003.
 
-What is built is the complete graph: each device shares its secrets with every other and masks towards every other. Of n
-devices, each makes 2 n key agreements and n masks of the vector; the server passes on n^2 sealed shares (82 bytes each)
-and takes off a mask for each pair of a drop-out and a survivor. That serves a thousand devices, which is what
-`plan.MAX_COHORT` admits. The sparse graphs of Bell et al. 2020, "Secure Single-Server Aggregation with
-(Poly)Logarithmic Overhead" (CCS 2020, doi 10.1145/3372297.3417885), where a device has some hundred neighbours however
-large the cohort, are not built.
+Up to a hundred devices the graph is complete: each device shares its secrets with every other and masks towards every
+other. In a larger session each device chooses k others as holders, and masks towards these and towards those who have
+chosen it, as in the variant against a malicious server of Bell et al. 2020, "Secure Single-Server Aggregation with
+(Poly)Logarithmic Overhead" (CCS 2020, doi 10.1145/3372297.3417885). k is some dozens for whatever n, which is at most
+`plan.MAX_COHORT`. docs/neighbours.md derives it, and says what a server gains that drops, withholds and shows different
+lists: nothing but the loss of a sum.
 
 An enrolled device that cheats can end a round, but not open or falsify another device's update ("security with abort").
 A join that would void the roster is refused alone. But whoever is sent shares that do not open drops out, before it has
@@ -21,11 +21,13 @@ error names the device whose secret it was, which may be the fault of a holder o
 
 Bottom up:
 
-    shamir   secret sharing of 32-byte secrets
-    crypto   key derivation, sealed shares, commitments, mask streams
-    session  what both roles derive from a roster, and check alike
-    device   the device's role
-    server   the server's role
+    shamir      secret sharing of 32-byte secrets
+    neighbours  how many holders and shares it takes
+    graph       who holds whose shares, and who masks towards whom
+    crypto      key derivation, sealed shares, commitments, mask streams
+    session     what both roles derive from a roster, and check alike
+    device      the device's role
+    server      the server's role
 
 The roles are values: a state and a message give a new state and the messages to send. Neither reads a clock, a socket
 or a disk.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 
 import numpy as np
@@ -19,7 +21,9 @@ from ..packing import EncodedVector
 
 LABEL = b"hushfold/v1/secagg/"  # of every hash and derivation in a session
 _CHUNK = 1 << 15  # values of four bytes: three times 128 KiB stay in the second-level cache
+_BLOCK = 4  # values that one AES block masks
 _STREAMS = 64  # mask streams that are open at a time
+_THREADS = min(os.cpu_count() or 1, 8)  # that masks are made by
 _ZEROS = bytes(4 * _CHUNK)
 # A key encrypts one message and no other (it depends on session, sender and receiver), so the nonce may be fixed.
 _NONCE = bytes(12)
@@ -107,26 +111,46 @@ def apply_mask(vector: EncodedVector, seed: bytes, sign: int) -> None:
     apply_masks(vector, [(seed, sign)])
 
 
-def apply_masks(vector: EncodedVector, masks: Iterable[tuple[bytes, int]]) -> None:
+def apply_masks(vector: EncodedVector, masks: Iterable[tuple[bytes, int]], threads: int = _THREADS) -> None:
     """`apply_mask` for each seed and sign of `masks`, which may be an iterator.
 
     A piece of the vector stays in the cache while many masks are applied to it: to fetch and store the vector for each
-    of them would take as long as to make the masks.
+    of them would take as long as to make the masks. Each of `threads` has a part of the vector to itself; meanwhile the
+    iterator makes the next seeds.
     """
+    step = max(-(-vector.size // (_BLOCK * threads)) * _BLOCK, _CHUNK)
+    parts = [(vector[start : start + step], start // _BLOCK) for start in range(0, vector.size, step)]
+    remaining = iter(masks)
+    under_way: list[Future[None]] = []
+    with ThreadPoolExecutor(threads) as pool:
+        while some := list(islice(remaining, _STREAMS)):
+            _finish(under_way)
+            if len(parts) == 1:  # not worth a thread
+                _apply(*parts[0], some)
+            else:
+                under_way = [pool.submit(_apply, part, block, some) for part, block in parts]
+        _finish(under_way)
+
+
+def _finish(under_way: Iterable[Future[None]]) -> None:
+    for part in under_way:
+        part.result()
+
+
+def _apply(part: EncodedVector, block: int, masks: Sequence[tuple[bytes, int]]) -> None:
+    """Applies masks to the part of a vector that begins with AES block number `block` of each stream."""
     buffer = bytearray(4 * _CHUNK + 16)
     words = np.frombuffer(buffer, "<u4", count=_CHUNK)
-    remaining = iter(masks)
-    while some := list(islice(remaining, _STREAMS)):
-        streams = [
-            (Cipher(algorithms.AES(seed), modes.CTR(bytes(16))).encryptor(), np.add if sign > 0 else np.subtract)
-            for seed, sign in some
-        ]
-        for start in range(0, vector.size, _CHUNK):
-            part = vector[start : start + _CHUNK]
-            zeros, mask = memoryview(_ZEROS)[: 4 * part.size], words[: part.size]
-            for stream, operation in streams:
-                stream.update_into(zeros, buffer)
-                operation(part, mask, out=part)
+    counter = modes.CTR(block.to_bytes(16, "big"))
+    streams = [
+        (Cipher(algorithms.AES(seed), counter).encryptor(), np.add if sign > 0 else np.subtract) for seed, sign in masks
+    ]
+    for start in range(0, part.size, _CHUNK):
+        piece = part[start : start + _CHUNK]
+        zeros, mask = memoryview(_ZEROS)[: 4 * piece.size], words[: piece.size]
+        for stream, operation in streams:
+            stream.update_into(zeros, buffer)
+            operation(piece, mask, out=piece)
 
 
 def reduce(vector: EncodedVector, bits: int) -> None:

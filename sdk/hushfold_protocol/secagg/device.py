@@ -14,7 +14,7 @@ gives away only for a peer that has signed the same sharers: one that was shown 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -131,10 +131,9 @@ def on_roster(
     if len(roster.joins) < min_cohort:
         raise TooFew(f"{len(roster.joins)} devices joined, this device demands {min_cohort}")
     session = open_session(state.plan, roster, state.identity.authority_key, now)
-    try:
-        index = session.joins.index(state.join)
-    except ValueError:
-        raise Refused("the roster does not hold this device's own keys") from None
+    index = session.place_of(state.join)
+    if index is None:
+        raise Refused("the roster does not hold this device's own keys")
     holders = session.graph.choose(index, random_bytes)
     seeds = shamir.share(state.seed, session.threshold, holders, random_bytes)
     keys = shamir.share(state.masking.private_bytes_raw(), session.threshold, holders, random_bytes)
@@ -173,16 +172,22 @@ def on_delivery(state: Shared, delivery: Delivery, vector: EncodedVector) -> tup
         raise TooFew(f"{len(present)} holders of this device's secrets shared, {session.threshold} are needed")
     received = _open_shares(state, delivery, sharers)
     masked = vector.copy()
-    for peer in (present | received.keys()) - {index}:
-        pair = crypto.pair_seed(state.masking, session.joins[peer].masking_key, session.id, index, peer)
-        crypto.apply_mask(masked, pair, crypto.pair_sign(index, peer))
-    crypto.apply_mask(masked, crypto.self_seed(state.seed, session.id, index), 1)
+    crypto.apply_masks(masked, _masks(state, (present | received.keys()) - {index}))
     crypto.reduce(masked, bits)
     seed_shares = state.own | {peer: plain[: shamir.SHARE_BYTES] for peer, plain in received.items()}
     key_shares = {peer: plain[shamir.SHARE_BYTES :] for peer, plain in received.items()}
     following = Uploaded(session, index, state.identity, sharers, seed_shares, key_shares)
     signature = sign_sharers(state.identity.key, session.sharers_text(sharers))
     return following, Masked(session.id, pack(masked, bits), signature)
+
+
+def _masks(state: Shared, peers: Collection[int]) -> Iterator[tuple[bytes, int]]:
+    """Seed and sign of the device's own mask, and of those that it has in common with `peers`."""
+    session, index = state.session, state.index
+    yield crypto.self_seed(state.seed, session.id, index), 1
+    for peer in peers:
+        pair = crypto.pair_seed(state.masking, session.joins[peer].masking_key, session.id, index, peer)
+        yield pair, crypto.pair_sign(index, peer)
 
 
 def _open_shares(state: Shared, delivery: Delivery, sharers: frozenset[int]) -> dict[int, bytes]:

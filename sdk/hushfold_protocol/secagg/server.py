@@ -10,8 +10,9 @@ running sum as it arrives, so memory does not grow with the cohort, and `unmask`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -118,6 +119,11 @@ class Masking:
     def sharers(self) -> frozenset[int]:
         return frozenset(self.sealed)
 
+    @property
+    def holders(self) -> Mapping[int, frozenset[int]]:
+        """The other devices that hold each sharer's secrets."""
+        return {sender: frozenset(sealed) for sender, sealed in self.sealed.items()}
+
     def announcement(self, receiver: int) -> Delivery:
         senders = [sender for sender in sorted(self.sealed) if receiver in self.sealed[sender]]
         return Delivery(
@@ -152,7 +158,7 @@ class Masking:
 
     def close(self) -> Agreeing:
         _enough(len(self.uploaded), self.session.consents, "uploaded")
-        return Agreeing(self.session, self.sharers, self.uploaded, dict(self.signatures))
+        return Agreeing(self.session, self.sharers, self.uploaded, dict(self.signatures), self.holders)
 
 
 @dataclass(frozen=True)
@@ -163,6 +169,7 @@ class Agreeing:
     sharers: frozenset[int]
     survivors: frozenset[int]
     uploads: Mapping[int, bytes]  # signatures of the sharers by the survivors
+    holders: Mapping[int, frozenset[int]]  # of each sharer's secrets, without itself
     signatures: Mapping[int, bytes] = field(default_factory=dict)
 
     def announcement(self) -> Survivors:
@@ -184,7 +191,9 @@ class Agreeing:
 
     def close(self) -> Unmasking:
         _enough(len(self.signatures), self.session.consents, "agreed on the survivors")
-        return Unmasking(self.session, self.sharers, self.survivors, self.uploads, dict(self.signatures))
+        silent = {index: self.uploads[index] for index in self.survivors - self.signatures.keys()}
+        consents = Consents(self.session.id, _entries(self.signatures), _entries(silent))
+        return Unmasking(self.session, self.sharers, self.survivors, self.holders, dict(self.signatures), consents)
 
 
 @dataclass(frozen=True)
@@ -194,8 +203,9 @@ class Unmasking:
     session: Session
     sharers: frozenset[int]
     survivors: frozenset[int]
-    uploads: Mapping[int, bytes]  # signatures of the sharers by the survivors
+    holders: Mapping[int, frozenset[int]]  # of each sharer's secrets, without itself
     signatures: Mapping[int, bytes]  # of both lists, by those who consented
+    consents: Consents
     answers: Mapping[int, Unmask] = field(default_factory=dict)
 
     @property
@@ -203,8 +213,7 @@ class Unmasking:
         return self.sharers - self.survivors
 
     def announcement(self) -> Consents:
-        silent = {index: self.uploads[index] for index in self.survivors - self.signatures.keys()}
-        return Consents(self.session.id, _entries(self.signatures), _entries(silent))
+        return self.consents
 
     def accept(self, sender: int, message: Unmask) -> Unmasking:
         self.session.require(message.session)
@@ -212,9 +221,9 @@ class Unmasking:
             raise Refused("shares by a device that is not among the survivors")
         if _repeated(self.answers.get(sender), message):
             return self
-        if [entry.index for entry in message.seeds] != sorted(self.survivors):
+        if [entry.index for entry in message.seeds] != self._held_by(sender, self.survivors):
             raise Refused("seed shares for other devices than the survivors")
-        if [entry.index for entry in message.keys] != sorted(self.dropped):
+        if [entry.index for entry in message.keys] != self._held_by(sender, self.dropped):
             raise Refused("key shares for other devices than the drop-outs")
         return replace(self, answers={**self.answers, sender: message})
 
@@ -229,24 +238,43 @@ class Unmasking:
         itself to, or someone gave a wrong share of it.
         """
         _enough(len(self.answers), self.session.threshold, "gave shares")
-        holders = sorted(self.answers)[: self.session.threshold]
-        reconstruct = shamir.Reconstructor(holders)
-        seed_shares = {i: {e.index: e.share for e in self.answers[i].seeds} for i in holders}
-        key_shares = {i: {e.index: e.share for e in self.answers[i].keys} for i in holders}
+        seed_shares = {i: {e.index: e.share for e in answer.seeds} for i, answer in self.answers.items()}
+        key_shares = {i: {e.index: e.share for e in answer.keys} for i, answer in self.answers.items()}
         seeds, keys = {}, {}
         for owner in sorted(self.survivors):
             name = self.session.name(owner)
-            seed = _secret(reconstruct, seed_shares, owner, name)
+            seed = self._secret(owner, seed_shares)
             if crypto.commit(seed, self.session.plan.round_id) != self.session.joins[owner].seed_commitment:
                 raise Refused(f"the shares of the seed of {name} do not fit its commitment")
             seeds[owner] = seed
         for owner in sorted(self.dropped):
             name = self.session.name(owner)
-            key = X25519PrivateKey.from_private_bytes(_secret(reconstruct, key_shares, owner, name))
+            key = X25519PrivateKey.from_private_bytes(self._secret(owner, key_shares))
             if key.public_key().public_bytes_raw() != self.session.joins[owner].masking_key:
                 raise Refused(f"the shares of the masking key of {name} do not fit its public key")
             keys[owner] = key
-        return Opened(self.session, self.survivors, seeds, keys)
+        return Opened(self.session, self.survivors, self.holders, seeds, keys)
+
+    def _held_by(self, holder: int, owners: frozenset[int]) -> list[int]:
+        """Those of `owners` whose shares `holder` has, in order: also its own, in the complete graph."""
+        own = {holder} if self.session.graph.complete else frozenset()
+        return sorted(owner for owner in owners if holder in self.holders[owner] or owner in own)
+
+    def _secret(self, owner: int, shares: Mapping[int, Mapping[int, bytes]]) -> bytes:
+        """What the shares of the first holders of a secret give; `shares` by holder, then owner."""
+        threshold, name = self.session.threshold, self.session.name(owner)
+        holders = [holder for holder in sorted(shares) if owner in shares[holder]][:threshold]
+        _enough(len(holders), threshold, f"gave shares of a secret of {name}")
+        try:
+            return _reconstructor(tuple(holders)).secret({holder: shares[holder][owner] for holder in holders})
+        except ValueError as error:
+            raise Refused(f"the shares of a secret of {name} are wrong: {error}") from None
+
+
+@lru_cache(maxsize=4)
+def _reconstructor(holders: tuple[int, ...]) -> shamir.Reconstructor:
+    """In the complete graph all secrets are opened by the same holders, whose coefficients are computed once."""
+    return shamir.Reconstructor(holders)
 
 
 @dataclass(frozen=True)
@@ -255,34 +283,31 @@ class Opened:
 
     session: Session
     survivors: frozenset[int]
+    holders: Mapping[int, frozenset[int]]  # of each sharer's secrets, without itself
     seeds: Mapping[int, bytes] = field(repr=False)
     keys: Mapping[int, X25519PrivateKey] = field(repr=False)
 
     def unmask(self, total: EncodedVector) -> EncodedVector:
         """The sum of the survivors' vectors modulo 2^bits, from `total`, which is left unchanged."""
         result = total.copy()
+        crypto.apply_masks(result, self._masks())
+        crypto.reduce(result, self.session.plan.update.bits)
+        return result
+
+    def _masks(self) -> Iterator[tuple[bytes, int]]:
+        """Seed and sign of everything that is to be taken off: own masks, and halves of masks towards drop-outs."""
         session = self.session
         for owner, seed in self.seeds.items():
-            crypto.apply_mask(result, crypto.self_seed(seed, session.id, owner), -1)
+            yield crypto.self_seed(seed, session.id, owner), -1
         for owner, key in self.keys.items():
-            for peer in self.survivors:
-                pair = crypto.pair_seed(key, session.joins[peer].masking_key, session.id, owner, peer)
-                # The survivor's half of the mask is in the sum, with the survivor's sign.
-                crypto.apply_mask(result, pair, -crypto.pair_sign(peer, owner))
-        crypto.reduce(result, session.plan.update.bits)
-        return result
+            for peer in sorted(self.survivors):
+                if peer in self.holders[owner] or owner in self.holders[peer]:
+                    pair = crypto.pair_seed(key, session.joins[peer].masking_key, session.id, owner, peer)
+                    # The survivor's half of the mask is in the sum, with the survivor's sign.
+                    yield pair, -crypto.pair_sign(peer, owner)
 
 
 Stage = Joining | Sharing | Masking | Agreeing | Unmasking
-
-
-def _secret(
-    reconstruct: shamir.Reconstructor, shares: Mapping[int, Mapping[int, bytes]], owner: int, name: str
-) -> bytes:
-    try:
-        return reconstruct.secret({holder: shares[holder][owner] for holder in reconstruct.indices})
-    except ValueError as error:
-        raise Refused(f"the shares of a secret of {name} are wrong: {error}") from None
 
 
 def _entries(signatures: Mapping[int, bytes]) -> tuple[IndexedSignature, ...]:

@@ -76,6 +76,11 @@ class Session:
         """The index of a device id. Raises KeyError."""
         return self._places[device]
 
+    def place_of(self, join: Join) -> int | None:
+        """The index of exactly this join."""
+        index = self._places.get(device_id(join.certificate.public_key))
+        return index if index is not None and self.joins[index] == join else None
+
     def name(self, index: int) -> str:
         """How an error names a device: an index says nothing once the roster is gone."""
         return f"device {device_id(self.joins[index].certificate.public_key).hex()}"

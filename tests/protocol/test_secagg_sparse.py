@@ -1,0 +1,547 @@
+"""Secure aggregation over the sparse graph: exact sums whoever is lost, and nothing for a server that cheats."""
+
+import tracemalloc
+from collections import Counter, defaultdict
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from cohort import Cohort, make_plan, make_vectors, share_work, use_sparse_graph
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from hushfold_protocol import messages
+from hushfold_protocol.errors import ProtocolError, Refused, SignatureInvalid, TooFew
+from hushfold_protocol.packing import unpack
+from hushfold_protocol.secagg import crypto, shamir
+from hushfold_protocol.secagg.device import Agreed, Shared
+from hushfold_protocol.secagg.session import sign_consent
+
+COUNT, HOLDERS, THRESHOLD = 14, 6, 3
+
+
+@pytest.fixture
+def sparse(monkeypatch):
+    """Fourteen devices with six holders each, three of whom open a secret."""
+    use_sparse_graph(monkeypatch, HOLDERS, THRESHOLD)
+    share_work(monkeypatch)
+
+
+def make_cohort(count=COUNT, seed=1, **plan):
+    plan = make_plan(**{"floor": 4, "maximum": count, "gamma": 0.0} | plan)
+    return Cohort(plan, make_vectors(count, plan), seed=seed)
+
+
+def holders_of(masking, index):
+    return frozenset(masking.sealed[index])
+
+
+# ------------------------------------------------------------------ the sum
+
+
+def can_finish(masking, absent):
+    """Whether every sharer has a threshold of holders who are not absent."""
+    return all(len(holders_of(masking, owner) - absent) >= THRESHOLD for owner in masking.sealed)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.data())
+def test_sum_equals_the_plain_sum_whoever_is_lost(data):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        use_sparse_graph(monkeypatch, HOLDERS, THRESHOLD)
+        share_work(monkeypatch)
+        cohort = make_cohort(seed=data.draw(st.integers(0, 99)), bits=data.draw(st.sampled_from([8, 20, 32])))
+        lost = data.draw(st.lists(st.integers(0, COUNT - 1), unique=True, max_size=5))
+        steps = [data.draw(st.sampled_from(["share", "upload", "agree", "unmask"])) for _ in lost]
+        at = {step: {n for n, s in zip(lost, steps, strict=True) if s == step} for step in steps}
+        gone = at.get("share", set())
+        masking = cohort.share(cohort.join(), gone)
+        number = {index: n for n, index in cohort.index.items()}
+        # who has too few holders left does not upload; its secrets can be had all the same, if others keep enough
+        stranded = {number[i] for i in masking.sealed if len(holders_of(masking, i) & masking.sharers) < THRESHOLD}
+        gone |= at.get("upload", set()) | stranded
+        expected, silent = cohort.expected(gone), gone | at.get("agree", set()) | at.get("unmask", set())
+        try:
+            unmasking = cohort.agree(cohort.upload(masking, gone), gone | at.get("agree", set()))
+            total = cohort.unmask(unmasking, silent)
+        except TooFew:
+            absent = {cohort.index[n] for n in silent} | (set(range(COUNT)) - masking.sharers)
+            assert not can_finish(masking, absent) or COUNT - len(silent) < cohort.plan.cohort.consents(COUNT)
+        else:
+            np.testing.assert_array_equal(total, expected)
+
+
+@pytest.fixture(scope="module")
+def hundred_and_twenty():
+    """A cohort with the graph that its plan gives, and its stage when all have shared; for tests to go on from."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        share_work(monkeypatch)
+        cohort = make_cohort(120, floor=100, gamma=0.05, dimension=16)
+        assert not cohort.plan.cohort.graph(120).complete
+        yield cohort, cohort.share(cohort.join())
+
+
+def go_on(cohort, masking, upload=(), agree=(), unmask=()):
+    """The sum of a copy of a cohort that has shared, with the named devices lost at each step and at all later ones."""
+    twin, lost = cohort.copy(), set(upload)
+    agreeing = twin.upload(masking, lost)
+    unmasking = twin.agree(agreeing, lost := lost | set(agree))
+    return twin.unmask(unmasking, lost | set(unmask))
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        {},
+        {"upload": range(18)},
+        {"agree": range(18)},
+        {"unmask": range(20)},
+        {"upload": range(6), "agree": range(6, 12), "unmask": range(12, 20)},
+    ],
+    ids=lambda lost: "-".join(lost) or "nobody",
+)
+def test_as_many_as_the_plan_allows_may_be_lost_of_a_hundred_and_twenty(lost, hundred_and_twenty):
+    cohort, masking = hundred_and_twenty
+    np.testing.assert_array_equal(go_on(cohort, masking, **lost), cohort.expected(lost.get("upload", ())))
+
+
+def test_drop_outs_before_they_have_shared_are_nobodys_neighbours(monkeypatch):
+    share_work(monkeypatch)
+    cohort = make_cohort(110, floor=90, gamma=0.05, dimension=16)
+    assert not cohort.plan.cohort.graph(110).complete
+    np.testing.assert_array_equal(cohort.run(share=range(19)), cohort.expected(range(19)))
+
+
+@pytest.mark.slow
+def test_a_thousand_devices_in_one_session(monkeypatch):
+    """One in ten drops out: before uploading, after it, and at every step: sums are exact."""
+    share_work(monkeypatch)
+    cohort = make_cohort(1_000, floor=890, gamma=0.05, dimension=16)
+    masking = cohort.share(cohort.join())
+    graph = masking.session.graph
+    assert not graph.complete
+    assert {len(sealed) for sealed in masking.sealed.values()} == {graph.holders}
+    tenth = range(0, 1_000, 10)
+    after = {"agree": tenth[:50], "unmask": tenth[50:]}
+    mixed = {"upload": tenth[:30], "agree": tenth[30:60], "unmask": tenth[60:]}
+    for lost in ({"upload": tenth}, after, mixed):
+        np.testing.assert_array_equal(go_on(cohort, masking, **lost), cohort.expected(lost.get("upload", ())))
+    with pytest.raises(TooFew, match=f"devices uploaded, {890 + graph.strays} are needed"):
+        cohort.copy().upload(masking, range(1_000 - 890 - graph.strays + 1))
+
+
+def test_more_than_the_floor_must_agree_where_some_can_be_kept_out_of_the_sum(monkeypatch):
+    use_sparse_graph(monkeypatch, HOLDERS, THRESHOLD, strays=1)
+    cohort = make_cohort(floor=10)
+    with pytest.raises(TooFew, match="10 devices uploaded, 11 are needed"):
+        cohort.run(upload=range(4))
+    cohort = make_cohort(floor=10)
+    np.testing.assert_array_equal(cohort.run(upload=range(3)), cohort.expected(range(3)))
+
+
+# ------------------------------------------------------------------ who holds what
+
+
+def test_each_device_chooses_its_holders_and_shares_with_these_alone(sparse):
+    cohort = make_cohort()
+    masking = cohort.share(cohort.join())
+    chosen = {index: holders_of(masking, index) for index in masking.sealed}
+    assert all(len(holders) == HOLDERS and index not in holders for index, holders in chosen.items())
+    assert len(set(chosen.values())) > 1
+    for receiver in range(COUNT):
+        delivery = masking.announcement(receiver)
+        senders = messages.from_bitmap(delivery.senders, COUNT)
+        assert senders == {index for index, holders in chosen.items() if receiver in holders}
+        assert len(delivery.sealed) == len(senders)
+    other = make_cohort(seed=2)
+    assert {i: holders_of(other.share(other.join()), i) for i in range(COUNT)} != chosen
+
+
+def test_masks_are_towards_the_chosen_and_those_who_chose(sparse, monkeypatch):
+    """And towards nobody else; both ends of each pair make the same mask, with opposite signs."""
+    cohort = make_cohort()
+    masking = cohort.share(cohort.join(), lost=[3])
+    pairs, seed_of = Counter(), crypto.pair_seed
+    made = []
+
+    def recorded(private, public, session, one, other):
+        made.append((one, other, seed_of(private, public, session, one, other)))
+        return made[-1][2]
+
+    monkeypatch.setattr(crypto, "pair_seed", recorded)
+    cohort.upload(masking, lost=[3])
+    expected = {
+        frozenset((one, other))
+        for one in masking.sealed
+        for other in masking.sealed
+        if other in holders_of(masking, one)
+    }
+    for one, other, seed in made:
+        pairs[frozenset((one, other)), seed] += crypto.pair_sign(one, other)
+    assert {pair for pair, _ in pairs} == expected
+    assert len(pairs) == len(expected)  # one seed for each pair
+    assert set(pairs.values()) == {0}
+    assert len(made) == 2 * len(expected)
+
+
+@pytest.mark.parametrize("fault", ["one less", "itself", "one more", "no seal", "beyond the roster"])
+def test_server_refuses_shares_for_others_than_k_holders(fault, sparse):
+    cohort = make_cohort()
+    sharing = cohort.join()
+    index = cohort.index[0]
+    shares = cohort.devices[0].receive(sharing.announcement())
+    receivers = sorted(messages.from_bitmap(shares.receivers, COUNT))
+    match fault:
+        case "one less":
+            receivers, sealed = receivers[1:], shares.sealed[1:]
+        case "itself":
+            receivers, sealed = [index, *receivers[1:]], shares.sealed
+        case "one more":
+            other = min(set(range(COUNT)) - set(receivers) - {index})
+            receivers, sealed = [*receivers, other], (*shares.sealed, shares.sealed[0])
+        case "no seal":
+            sealed = shares.sealed[1:]
+        case _:
+            receivers, sealed = [*receivers[1:], COUNT + 1], shares.sealed
+    bitmap = sum(1 << receiver for receiver in receivers).to_bytes(2, "little")
+    with pytest.raises(ProtocolError):
+        sharing.accept(index, replace(shares, receivers=bitmap, sealed=sealed))
+    assert sharing.accept(index, shares).sealed.keys() == {index}
+
+
+def test_server_takes_shares_of_those_only_whom_a_device_holds(sparse):
+    cohort = make_cohort()
+    masking = cohort.share(cohort.join())
+    unmasking = cohort.agree(cohort.upload(masking, lost=[2]), lost=[2])
+    index, gone = cohort.index[0], cohort.index[2]
+    answer = cohort.devices[0].receive(unmasking.announcement())
+    held = {owner for owner in masking.sealed if index in holders_of(masking, owner)}
+    assert {entry.index for entry in answer.seeds} == held - {gone}
+    assert {entry.index for entry in answer.keys} == held & {gone}
+    stranger = min(unmasking.survivors - held)
+    more = messages.IndexedShare(stranger, bytes(shamir.SHARE_BYTES))
+    for seeds in (answer.seeds[1:], tuple(sorted((*answer.seeds, more), key=lambda entry: entry.index))):
+        with pytest.raises(Refused, match="seed shares for other devices"):
+            unmasking.accept(index, replace(answer, seeds=seeds))
+    assert unmasking.accept(index, answer).answers.keys() == {index}
+
+
+# ------------------------------------------------------------------ deliveries
+
+
+def delivered(masking, index, **changes):
+    return replace(masking.announcement(index), **changes)
+
+
+def test_a_device_does_not_upload_where_its_seed_could_not_be_opened(sparse):
+    """With less than a threshold of its holders among the sharers it would spend its budget, and lose the sum."""
+    cohort = make_cohort()
+    masking = cohort.share(cohort.join())
+    index, device = cohort.index[0], cohort.devices[0]
+    chosen = sorted(holders_of(masking, index))
+
+    def without(hidden):
+        return replace(masking, sealed={i: s for i, s in masking.sealed.items() if i not in hidden}).announcement(index)
+
+    with pytest.raises(TooFew, match="2 holders of this device's secrets shared, 3 are needed"):
+        device.receive(without(chosen[:4]))
+    assert isinstance(device.state, Shared)
+    assert isinstance(device.receive(without(chosen[:3])), messages.Masked)
+
+
+@pytest.mark.parametrize("fault", ["not shared", "itself", "too many", "too few", "swapped", "invented", "beyond"])
+def test_a_device_refuses_shares_that_its_senders_did_not_seal_to_it(fault, sparse):
+    cohort = make_cohort()
+    masking = cohort.share(cohort.join(), lost=[5])
+    index, device = cohort.index[0], cohort.devices[0]
+    honest = masking.announcement(index)
+    senders = sorted(messages.from_bitmap(honest.senders, COUNT))
+    others = sorted(masking.sharers - set(senders) - {index})
+    match fault:
+        case "not shared":
+            forged = replace(honest, senders=messages.to_bitmap([*senders[1:], cohort.index[5]], COUNT))
+        case "itself":
+            forged = replace(honest, senders=messages.to_bitmap([*senders[1:], index], COUNT))
+        case "too many":
+            forged = replace(honest, sealed=(*honest.sealed, honest.sealed[0]))
+        case "too few":
+            forged = replace(honest, sealed=honest.sealed[1:])
+        case "swapped":
+            forged = replace(honest, sealed=(honest.sealed[1], honest.sealed[0], *honest.sealed[2:]))
+        case "invented":  # a neighbour that has not chosen this device
+            forged = replace(honest, senders=messages.to_bitmap([*senders[1:], others[0]], COUNT))
+        case _:
+            forged = replace(honest, senders=b"\xff\xff")
+    with pytest.raises(ProtocolError):
+        device.receive(forged)
+    assert isinstance(device.state, Shared)
+
+
+def test_withheld_shares_cost_the_sum_and_open_nothing(sparse):
+    """A device whose shares were withheld from one of its holders has masked towards it, and not the other way."""
+    cohort = make_cohort()
+    masking = stage = cohort.share(cohort.join())
+    owner = cohort.index[0]
+    holder = min(h for h in holders_of(masking, owner) if owner not in holders_of(masking, h))
+    withheld = replace(
+        masking,
+        sealed={**masking.sealed, owner: {h: s for h, s in masking.sealed[owner].items() if h != holder}},
+    )
+    uploads = {}
+    for number, device in enumerate(cohort.devices):
+        index = cohort.index[number]
+        seen = withheld if index == holder else masking
+        answer = device.receive(seen.announcement(index))
+        uploads[index] = unpack(answer.vector, cohort.total.size, cohort.plan.update.bits)
+        stage = stage.accept(index, answer, cohort.total)
+    unmasking = cohort.agree(stage.close())
+    answer = cohort.devices[next(n for n, i in cohort.index.items() if i == holder)].receive(unmasking.announcement())
+    assert owner not in {entry.index for entry in answer.seeds}  # it has no share to give
+    for number, device in enumerate(cohort.devices):
+        answer = device.receive(unmasking.announcement())
+        if cohort.index[number] == holder:
+            with pytest.raises(Refused, match="seed shares for other devices"):
+                unmasking.accept(holder, answer)  # the honest server's own check
+        else:
+            unmasking = unmasking.accept(cohort.index[number], answer)
+    total = unmasking.close().unmask(cohort.total)
+    assert np.mean(total == cohort.expected(())) < 0.1  # noise
+
+
+# ------------------------------------------------------------------ views
+
+
+def test_a_device_that_was_shown_fewer_sharers_is_not_opened(sparse):
+    """The attack on a device alone: the server hides half of its holders from it, and drops the other half.
+
+    Its masks are then towards drop-outs only, whose keys are opened, and the hidden half holds enough shares of its
+    seed. But the hidden half has signed other sharers than it, and gives none.
+    """
+    cohort = make_cohort(20, floor=10, gamma=0.0)
+    masking = stage = cohort.share(cohort.join())
+    victim = cohort.index[0]
+    chosen = sorted(holders_of(masking, victim))
+    hidden, dropped = frozenset(chosen[:THRESHOLD]), frozenset(chosen[THRESHOLD:])
+    shown = replace(masking, sealed={i: s for i, s in masking.sealed.items() if i not in hidden})
+    number = {index: n for n, index in cohort.index.items()}
+    for index in masking.sealed:
+        masked = cohort.devices[number[index]].receive((shown if index == victim else masking).announcement(index))
+        stage = stage.recall(index, masked.signature)
+    agreeing = replace(stage, uploaded=stage.uploaded - dropped).close()
+    signers = agreeing.survivors - {victim}
+    for index in signers:
+        agreeing = agreeing.accept(index, cohort.devices[number[index]].receive(agreeing.announcement()))
+    consents = agreeing.close().announcement()
+    assert len(consents.signatures) >= cohort.plan.cohort.consents(20)
+    for index in hidden:
+        device = cohort.devices[number[index]]
+        with pytest.raises(Refused, match=f"{masking.session.name(victim)} has not signed the sharers"):
+            device.receive(consents)
+        assert isinstance(device.state, Agreed)
+    others = [index for index in signers - hidden if victim not in cohort.devices[number[index]].state.seed_shares]
+    assert others  # they have no share of the victim's secrets, and what they give helps nobody
+    for index in others:
+        answer = cohort.devices[number[index]].receive(consents)
+        assert victim not in {entry.index for entry in (*answer.seeds, *answer.keys)}
+
+
+def test_an_upload_that_signs_other_sharers_is_refused_alone(sparse):
+    cohort = make_cohort()
+    masking = cohort.share(cohort.join())
+    index = cohort.index[0]
+    masked = cohort.devices[0].receive(masking.announcement(index))
+    with pytest.raises(SignatureInvalid):
+        masking.accept(index, replace(masked, signature=bytes(64)), cohort.total)
+    assert not cohort.total.any()
+    assert masking.accept(index, masked, cohort.total).uploaded == {index}
+
+
+# ------------------------------------------------------------------ what any server could open
+
+
+class Attack:
+    """A server that shows two groups different sharers, withholds shares and drops whom it likes, and has a colluder.
+
+    All indices are of the roster. Who masked towards whom is in `masks`, as (who, towards whom).
+    """
+
+    def __init__(self, data, cohort, colluder=0):
+        self.cohort, self.masking = cohort, cohort.share(cohort.join())
+        self.session = self.masking.session
+        self.number = {index: number for number, index in cohort.index.items()}
+        self.mine, self.colluder = cohort.index[colluder], cohort.devices[colluder].state
+        self.holders = {owner: holders_of(self.masking, owner) for owner in self.masking.sealed}
+        self.masks, self.uploads, self.shown = set(), {}, {}
+        needed, everyone = self.session.consents, range(self.session.size)
+        some = st.frozensets(st.sampled_from(everyone), max_size=len(everyone) - needed).map(set(everyone).difference)
+        edges = sorted((owner, holder) for owner in self.holders for holder in self.holders[owner])
+        self.upload(
+            (data.draw(some), data.draw(some)),
+            [data.draw(st.sampled_from([0, 0, 0, 0, 1])) for _ in everyone],
+            data.draw(st.sets(st.sampled_from(edges), max_size=3)),
+        )
+        self.sharers = self.shown_to_most()
+        self.survivors = data.draw(some) & self.sharers & (self.uploads.keys() | {self.mine})
+        self.seeds, self.keys = self.unmask(self.agree())
+
+    def tell(self, index, message):
+        """The device's answer; None if it refuses."""
+        try:
+            return self.cohort.devices[self.number[index]].receive(message)
+        except ProtocolError:
+            return None
+
+    def upload(self, views, side, withheld):
+        for index in self.holders.keys() - {self.mine}:
+            sharers = frozenset(views[side[index]] | {index})
+            sealed = {
+                owner: {h: s for h, s in self.masking.sealed[owner].items() if h != index or (owner, h) not in withheld}
+                for owner in sharers
+            }
+            delivery = replace(self.masking, sealed=sealed).announcement(index)
+            masked = self.tell(index, delivery)
+            if masked is not None:
+                self.uploads[index], self.shown[index] = masked, sharers
+                towards = (self.holders[index] & sharers) | messages.from_bitmap(delivery.senders, self.session.size)
+                self.masks |= {(index, peer) for peer in towards}
+
+    def shown_to_most(self):
+        return Counter(self.shown.values()).most_common(1)[0][0] if self.shown else frozenset()
+
+    def agree(self):
+        text = self.session.consent_text(self.sharers, self.survivors)
+        lists = messages.Survivors(self.session.id, messages.to_bitmap(self.survivors, self.session.size))
+        answers = {index: self.tell(index, lists) for index in self.uploads}
+        signed = {i: a.signature for i, a in answers.items() if a is not None and self.shown[i] == self.sharers}
+        self.signers = frozenset(signed)
+        if self.mine in self.survivors:
+            signed[self.mine] = sign_consent(self.colluder.identity.key, text)
+        late = {i: self.uploads[i].signature for i in self.survivors & self.uploads.keys() - signed.keys()}
+        lists = ((i, messages.IndexedSignature(i, s)) for some in (signed, late) for i, s in sorted(some.items()))
+        entries = [entry for _, entry in lists]
+        return messages.Consents(self.session.id, tuple(entries[: len(signed)]), tuple(entries[len(signed) :]))
+
+    def unmask(self, consents):
+        """The seeds and the masking keys of which there are enough shares, the colluder's among them."""
+        seeds, keys = defaultdict(dict), defaultdict(dict)
+        for index in self.signers:
+            answer = self.tell(index, consents)
+            if answer is not None:
+                for entry in answer.seeds:
+                    seeds[entry.index][index] = entry.share
+                for entry in answer.keys:
+                    keys[entry.index][index] = entry.share
+        for owner in self.holders.keys() - {self.mine}:
+            if self.mine in self.holders[owner]:
+                public, ends = self.session.joins[owner].sharing_key, (self.session.id, owner, self.mine)
+                key = crypto.share_key(self.colluder.sharing, public, *ends)
+                plain = crypto.decrypt_shares(key, self.masking.sealed[owner][self.mine], *ends)
+                seeds[owner][self.mine], keys[owner][self.mine] = plain[:33], plain[33:]
+        return self.reconstructed(seeds), self.reconstructed(keys)
+
+    def reconstructed(self, shares):
+        enough = {owner: sorted(held)[: self.session.threshold] for owner, held in shares.items()}
+        return {
+            owner: shamir.Reconstructor(holders).secret(shares[owner])
+            for owner, holders in enough.items()
+            if len(holders) == self.session.threshold
+        }
+
+    def opened(self):
+        """The smallest sets of honest devices whose sum has no unknown mask.
+
+        It counts both ends of a mask alike; a mask with one end never goes away, nor does an unknown mask of one's own.
+        """
+        alive = self.uploads.keys() - self.keys.keys()
+        unknown = {(a, b) for a, b in self.masks if a in alive and b not in self.keys and b != self.mine}
+        groups = {index: {index} for index in alive}
+        for one, other in unknown:
+            if (other, one) in unknown and groups[one] is not groups[other]:
+                groups[one] |= groups[other]
+                groups |= dict.fromkeys(groups[other], groups[one])
+        hidden = (alive - self.seeds.keys()) | {one for one, other in unknown if (other, one) not in unknown}
+        return {frozenset(group) for group in groups.values() if not group & hidden}
+
+    def sum_of(self, group):
+        """The sum of a group of `opened`, with the secrets that are known."""
+        session, size = self.session, self.cohort.total.size
+        private = {owner: X25519PrivateKey.from_private_bytes(key) for owner, key in self.keys.items()}
+        private[self.mine] = self.colluder.masking
+        total = np.zeros(size, np.uint32)
+        for index in group:
+            total += unpack(self.uploads[index].vector, size, 32)
+            crypto.apply_mask(total, crypto.self_seed(self.seeds[index], session.id, index), -1)
+        for one, other in self.masks:
+            if one in group and other not in group:
+                public = session.joins[one].masking_key
+                seed = crypto.pair_seed(private[other], public, session.id, one, other)
+                crypto.apply_mask(total, seed, -crypto.pair_sign(one, other))
+        return total
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.data())
+def test_what_opens_is_closed_and_helps_itself_whatever_the_server_shows_and_withholds(data):
+    """The two conditions that docs/neighbours.md counts sets by hold of what real devices let a server open.
+
+    Every sum that opens is really computed. The signers in it have a threshold of holders among themselves and the
+    colluder, and no holder among the other signers.
+    """
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        use_sparse_graph(monkeypatch, data.draw(st.integers(2, 4)), 2)
+        share_work(monkeypatch)
+        cohort = make_cohort(9, seed=data.draw(st.integers(0, 999)), floor=2, gamma=0.12, bits=32, dimension=16)
+        attack = Attack(data, cohort)
+        assert (attack.session.consents, cohort.plan.cohort.colluders) == (6, 1)
+        assert not attack.seeds.keys() & attack.keys.keys()
+        for group in attack.opened():
+            signers = group & attack.signers
+            assert signers
+            for index in signers:
+                assert len(attack.holders[index] & (signers | {attack.mine})) >= 2
+                assert not attack.holders[index] & (attack.signers - group)
+            plain = sum((cohort.vectors[attack.number[index]] for index in group), np.zeros(16, np.uint32))
+            np.testing.assert_array_equal(attack.sum_of(group), plain)
+            event("all signers" if signers == attack.signers else "some signers")
+
+
+# ------------------------------------------------------------------ memory
+
+
+def server_peak(count, monkeypatch):
+    """Bytes that the server's part of a session takes at most beyond what it holds when it begins."""
+    cohort = make_cohort(count, dimension=1 << 18, bits=20)
+    stage = cohort.share(cohort.join())
+    peak = 0
+
+    def watched(call, *arguments):
+        nonlocal peak
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        result = call(*arguments)
+        peak = max(peak, tracemalloc.get_traced_memory()[1] - before)
+        return result
+
+    tracemalloc.start()
+    try:
+        for number in range(2, count):
+            index = cohort.index[number]
+            masked = cohort.devices[number].receive(stage.announcement(index))
+            stage = watched(stage.accept, index, masked, cohort.total)
+        unmasking = cohort.agree(stage.close(), lost=[0, 1])
+        for number in range(2, count):
+            unmasking = unmasking.accept(cohort.index[number], cohort.devices[number].receive(unmasking.announcement()))
+        opened = unmasking.close()
+        total = watched(opened.unmask, cohort.total)
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(total, cohort.expected([0, 1]))
+    return peak
+
+
+def test_memory_of_the_sum_does_not_grow_with_the_cohort(sparse, monkeypatch):
+    """A vector of 2^18 values has a megabyte: the server holds two at a time and some buffers, however many come."""
+    few, many = server_peak(10, monkeypatch), server_peak(40, monkeypatch)
+    assert many < few + (1 << 19)
+    assert many < 5 << 20
