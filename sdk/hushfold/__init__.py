@@ -15,7 +15,7 @@ What is here is the public surface; it loads lazily, so that `import hushfold` c
     heap           memory that was let go of, given back to the system
     schema         the tables of the store
     store          the encrypted store: messages, checkpoints, settings
-    keys           the key that opens the store, and the key that the device signs with
+    keys           the key that opens the store, the key that the device signs with, a witness of what was spent
     conditions     when the device may work
     ledger         what left the device, and the budget that it spends
     redaction      what is taken out of a message before it is stored
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
         WordRefused,
     )
     from .keyboard import Keyboard
-    from .keys import KeyFile, KeyProvider, Keyring
+    from .keys import KeyFile, KeyProvider, Keyring, Witness
     from .ledger import Contribution, DeviceBudget
     from .live import LiveSuggestions
     from .merging import ImportReport
@@ -108,7 +108,7 @@ _HOMES = {
         "WordRefused",
     ),
     "keyboard": ("Keyboard",),
-    "keys": ("KeyFile", "KeyProvider", "Keyring"),
+    "keys": ("KeyFile", "KeyProvider", "Keyring", "Witness"),
     "ledger": ("Contribution", "DeviceBudget"),
     "live": ("LiveSuggestions",),
     "merging": ("ImportReport",),
@@ -189,6 +189,7 @@ __all__ = [
     "Voice",
     "VoiceError",
     "VoiceStream",
+    "Witness",
     "WordRefused",
 ]
 

@@ -24,7 +24,7 @@ from .conditions import DWELL, ConditionSource, Gate, HostConditions, Requiremen
 from .errors import ModelError
 from .heap import give_back
 from .keyboard import Keyboard
-from .keys import KeyProvider
+from .keys import KeyProvider, Witness
 from .ledger import DeviceBudget
 from .lessons import MessageLessons
 from .model import Vector
@@ -50,7 +50,7 @@ class Device:
 
     Args:
         folder: where the SDK keeps its store and releases; made if there is none.
-        keys: what keeps the store's key.
+        keys: what keeps the store's key; if it is a `Witness`, also what was spent.
         conditions: what knows the state of the device; by default the host, which can tell only its power supply.
         requirements: what must hold for training.
         dwell: seconds that it must have held before training starts.
@@ -114,7 +114,12 @@ class Device:
         )
         self.active_model = self._model.active
         try:
-            self.budget = DeviceBudget(self.store, limit=epsilon_limit, delta=self.policy.max_delta)
+            self.budget = DeviceBudget(
+                self.store,
+                limit=epsilon_limit,
+                delta=self.policy.max_delta,
+                witness=keys if isinstance(keys, Witness) else None,
+            )
             self.keyboard = Keyboard(self.files, self.files.weights, self.store, self.clock)
             self._model.reload_or_stay()
             self.keyboard.after_forgetting = self._model.reload_or_stay

@@ -3,20 +3,25 @@
 The store's key is 32 random bytes that a `KeyProvider` keeps outside the store: the operating system's keyring
 where there is one, else a file that only its owner can read, chosen explicitly. The device's signing key lives
 inside the store, under that protection.
+
+Both providers are a `Witness`, too: beside the key they keep what privacy was spent, so that a store that comes back
+from a backup does not bring a budget back with it.
 """
 
 from __future__ import annotations
 
+import base64
 import importlib
+import json
 import os
 import secrets
 import stat
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from .durable import sync_folder, write_synced
+from .durable import replace_file, sync_folder, write_synced
 from .errors import KeyUnavailable
 from .store import KEY_BYTES, Store
 
@@ -31,15 +36,34 @@ class KeyProvider(Protocol):
         ...
 
 
+@runtime_checkable
+class Witness(Protocol):
+    """What a `KeyProvider` may be besides: a place for what was spent that does not go back in time with the store.
+
+    It keeps one value for each population, the whole of what was spent on it. A provider that is no witness is
+    accepted; a store that is restored from a backup then forgets what was spent since.
+    """
+
+    def load_spent(self, population: str) -> bytes | None:
+        """What was saved last; None if nothing was. Raises KeyUnavailable."""
+        ...
+
+    def save_spent(self, population: str, spent: bytes) -> None:
+        """Keeps `spent`, about 900 bytes, durably before it returns. Raises KeyUnavailable."""
+        ...
+
+
 class KeyFile:
-    """The key in a file of its own, readable by its owner alone (mode 0600).
+    """The key in a file of its own, readable by its owner alone (mode 0600), and what was spent in another beside it.
 
     Weaker than a keyring: whoever can read the user's files can read it. Keep it out of the store's folder if that
-    folder is backed up or synchronised.
+    folder is backed up or synchronised: what was spent since a backup is not forgotten only if the backup does not
+    have this file.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        self._spent = self.path.with_name(f"{self.path.name}.spent")
 
     def key(self) -> bytes:
         try:
@@ -51,6 +75,32 @@ class KeyFile:
                 f"the key file {self.path} cannot be used: {error.strerror or error}",
                 "Name a file in a folder that this user can write, on a local disk",
             ) from error
+
+    def load_spent(self, population: str) -> bytes | None:
+        return self._read_spent().get(population)
+
+    def save_spent(self, population: str, spent: bytes) -> None:
+        everything = {**self._read_spent(), population: spent}
+        document = {name: base64.b64encode(value).decode() for name, value in everything.items()}
+        try:
+            replace_file(self._spent, json.dumps(document, indent=1).encode())
+        except OSError as error:
+            raise self._unusable_spent(error) from error
+
+    def _read_spent(self) -> dict[str, bytes]:
+        try:
+            document = json.loads(self._spent.read_bytes())
+            return {name: base64.b64decode(value, validate=True) for name, value in document.items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise self._unusable_spent(error) from error
+
+    def _unusable_spent(self, error: Exception) -> KeyUnavailable:
+        return KeyUnavailable(
+            f"{self._spent}, which says what privacy was spent, cannot be used: {error}",
+            "Until it can be, nothing is sent; to start anew, delete it together with the key and the store",
+        )
 
     def _create(self) -> None:
         """Write a new key so that the file is never there in part. If two processes race, the first key stays."""
@@ -97,7 +147,8 @@ class KeyringBackend(Protocol):
 
 
 class Keyring:
-    """The key in the operating system's keyring (Secret Service, macOS Keychain, Windows Credential Locker).
+    """The key in the operating system's keyring (Secret Service, macOS Keychain, Windows Credential Locker), and what
+    was spent in further entries, one for each population.
 
     Needs the extra `hushfold[keyring]`. `service` names the app. Ask for the key once before starting further
     processes: keyrings have no way to create an entry only if there is none.
@@ -109,16 +160,9 @@ class Keyring:
         self._backend = backend
 
     def key(self) -> bytes:
-        backend = self._backend or _system_keyring()
-        try:
-            if backend.get_password(self._service, self._username) is None:
-                backend.set_password(self._service, self._username, secrets.token_hex(KEY_BYTES))
-            stored = backend.get_password(self._service, self._username)
-        except Exception as error:  # backends raise whatever their operating system does
-            raise KeyUnavailable(
-                f"the keyring cannot be used: {type(error).__name__}: {error}",
-                "Unlock it, or, where there is none (no desktop session), use KeyFile instead",
-            ) from error
+        if self._get(self._username) is None:
+            self._set(self._username, secrets.token_hex(KEY_BYTES))
+        stored = self._get(self._username)
         try:
             key = bytes.fromhex(stored or "")
         except ValueError:
@@ -129,6 +173,44 @@ class Keyring:
                 "Use another service name, or restore the entry: without it the store cannot be read",
             )
         return key
+
+    def load_spent(self, population: str) -> bytes | None:
+        stored = self._get(self._spent_entry(population))
+        try:
+            return None if stored is None else base64.b64decode(stored, validate=True)
+        except ValueError as error:
+            raise KeyUnavailable(
+                f"the keyring's entry {self._spent_entry(population)!r} does not say what privacy was spent: {error}",
+                "Until it does, nothing is sent; to start anew, delete it together with the key and the store",
+            ) from error
+
+    def save_spent(self, population: str, spent: bytes) -> None:
+        # In base64: Windows takes 1,280 characters.
+        self._set(self._spent_entry(population), base64.b64encode(spent).decode())
+
+    def _spent_entry(self, population: str) -> str:
+        return f"{self._username}/spent/{population}"
+
+    def _get(self, username: str) -> str | None:
+        backend = self._backend or _system_keyring()
+        try:
+            return backend.get_password(self._service, username)
+        except Exception as error:  # backends raise whatever their operating system does
+            raise _unusable_keyring(error) from error
+
+    def _set(self, username: str, password: str) -> None:
+        backend = self._backend or _system_keyring()
+        try:
+            backend.set_password(self._service, username, password)
+        except Exception as error:
+            raise _unusable_keyring(error) from error
+
+
+def _unusable_keyring(error: Exception) -> KeyUnavailable:
+    return KeyUnavailable(
+        f"the keyring cannot be used: {type(error).__name__}: {error}",
+        "Unlock it, or, where there is none (no desktop session), use KeyFile instead",
+    )
 
 
 def _system_keyring() -> KeyringBackend:

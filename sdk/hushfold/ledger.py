@@ -2,8 +2,11 @@
 
 The device charges itself before it uploads a masked update, because from then on others can open the sum. The
 contribution and the new total are written in one transaction. Nothing is ever refunded: not for a round that failed,
-not by a wipe, not by the clock. The total is a Renyi curve per population, added up round by round; the epsilon that
-follows from it is worst-case over what the server did with the sums.
+not by a wipe, not by the clock, not by a backup. The total is a Renyi curve per population, added up round by round;
+the epsilon that follows from it is worst-case over what the server did with the sums.
+
+The total is kept twice: in the store, and with a `Witness` outside of it. The greater one counts. The store may come
+back from a backup, and another store may be opened under the same key; the witness knows then what was spent.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from hushfold_protocol.plan import Plan
 from hushfold_protocol.privacy import RdpCurve
 
 from .errors import BudgetExhausted, ChargeConflict, StoreMismatch
+from .keys import Witness
 from .store import Store
 
 
@@ -108,15 +112,16 @@ def _curve(content: bytes) -> RdpCurve:
 class DeviceBudget:
     """This device's own privacy budget: at most `limit` epsilon at `delta` for each population, for ever.
 
-    It does not trust the server's accounting. The record of contributions is its ledger.
+    It does not trust the server's accounting. The record of contributions is its ledger. With a `witness`, it holds for
+    a store that was restored from a backup, too: the contributions since are missing, what they cost is not.
     """
 
-    def __init__(self, store: Store, *, limit: float, delta: float) -> None:
+    def __init__(self, store: Store, *, limit: float, delta: float, witness: Witness | None = None) -> None:
         if not limit > 0:
             raise ValueError(f"a privacy limit must be positive, not {limit}")
         if not 0 < delta < 1:
             raise ValueError(f"delta must be between 0 and 1, not {delta}")
-        self._store = store
+        self._store, self._witness = store, witness
         self.limit = limit
         self.delta = delta
 
@@ -145,21 +150,28 @@ class DeviceBudget:
             BudgetExhausted: it would spend more than the limit.
             ChargeConflict: the round was charged for another contribution.
             StoreMismatch: the total was written by an SDK with another grid of orders.
+            KeyUnavailable: the witness cannot be asked or told. It may be charged all the same; do not send.
         """
         if contribution.state is not ContributionState.CHARGED:
             raise ValueError(f"a contribution is charged before it is {contribution.state}")
+        population = contribution.population
         with self._store.transaction():
-            if (charged := self._find(contribution.round_id)) is not None:
-                if replace(contribution, charged_at=charged.charged_at, state=charged.state) == charged:
-                    return
+            charged = self._find(contribution.round_id)
+            if charged is None:
+                total = self.require(population, contribution.curve)
+                self._store.execute(_INSERT, _row(contribution))
+                self._store.execute("REPLACE INTO budget VALUES (?, ?)", (population, total.to_bytes()))
+            elif replace(contribution, charged_at=charged.charged_at, state=charged.state) != charged:
                 raise ChargeConflict(
                     f"round {contribution.round_number} of task {contribution.task!r} was charged for another "
                     "contribution, and a second one would reveal more than was accounted for",
                     "Stay out of this round",
                 )
-            total = self.require(contribution.population, contribution.curve)
-            self._store.execute(_INSERT, _row(contribution))
-            self._store.execute("REPLACE INTO budget VALUES (?, ?)", (contribution.population, total.to_bytes()))
+        if self._witness is not None:
+            # After the commit: a witness that knew of a charge before the store would see it made twice. And in its
+            # turn: of two processes, none tells it a total that the other has made old.
+            with self._store.transaction():
+                self._witness.save_spent(population, self._total(population).to_bytes())
 
     def advance(self, round_id: bytes, state: ContributionState) -> None:
         """Record how far a charged contribution came. States only move on; an earlier one changes nothing.
@@ -184,4 +196,9 @@ class DeviceBudget:
 
     def _total(self, population: str) -> RdpCurve:
         rows = self._store.execute("SELECT curve FROM budget WHERE population = ?", (population,))
-        return _curve(rows[0][0]) if rows else RdpCurve.zero()
+        kept = [row[0] for row in rows]
+        if self._witness is not None and (spent := self._witness.load_spent(population)) is not None:
+            kept.append(spent)
+        # Both only grow, so each is an earlier or the latest total: value by value, the greater is the latest.
+        curves = RdpCurve.zero(), *map(_curve, kept)
+        return RdpCurve(tuple(map(max, zip(*(curve.values for curve in curves), strict=True))))

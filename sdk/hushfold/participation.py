@@ -178,7 +178,7 @@ class Participation:
         """Check in and, if invited, take part. Waits where the protocol waits.
 
         Whatever is the server's doing, or the device's own decision, is an outcome. Raises only what `progress`
-        raises, and StoreError or ModelError for trouble on this device.
+        raises, and StoreError, KeyUnavailable or ModelError for trouble on this device.
         """
         client = Client(self._service.service_url)
         number = None
