@@ -49,6 +49,12 @@ def open_round(database, plan, now, budget=1000.0):
             )
         )
         c.execute(insert(states).values(task=plan.task, number=0, object_sha256="00", created_at=now))
+    open_next_round(database, plan, now)
+
+
+def open_next_round(database, plan, now):
+    """Writes another round of a task, from the same state as its first one."""
+    with database.begin() as c:
         c.execute(
             insert(rounds).values(
                 id=plan.round_id.hex(),
