@@ -17,7 +17,7 @@ from cohort import NOW, make_identity, make_plan
 from device_api import state_of
 from fuzzing import few, fuzzed
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from message_strategies import any_message, mutations, structs
 from played_round import MESSAGE_HEADERS, PlayedRound, post
 from sqlalchemy import delete, select
@@ -103,6 +103,13 @@ class Rounds(RuleBasedStateMachine):
         else:
             assert self.waited, answer  # too late
             assert answer.status in (404, 409), answer
+
+    @initialize(steps=st.tuples(st.integers(0, 5), st.integers(0, 5)), together=st.booleans())
+    def begin(self, steps: tuple[int, int], together: bool) -> None:
+        """The rounds are at any step, or both at the same one."""
+        for which in (0, 1):
+            for _ in range(steps[0] if together else steps[which]):
+                self.everyone(which, set(range(DEVICES)))
 
     @rule(which=which, number=devices)
     def join(self, which: int, number: int) -> None:
@@ -196,6 +203,12 @@ class Rounds(RuleBasedStateMachine):
         target = data.draw(st.sampled_from(self.addresses()))
         if target != request.target:
             self.hostile(replace(request, target=target))
+
+    @rule(which=which, number=devices)
+    def send_to_the_other_round(self, which: int, number: int) -> None:
+        request = self.rounds[which].answer(number)
+        if request is not None:
+            self.hostile(replace(request, target=self.rounds[1 - which].messages_of(number)))
 
     @rule(data=st.data(), signer=devices)
     def sign_as_another(self, data: st.DataObject, signer: int) -> None:
@@ -297,7 +310,8 @@ def service():
         yield Service(Path(folder) / "home")
 
 
+@pytest.mark.slow
 @fuzzed(share=8)
 def test_rounds_go_on_whatever_is_sent_in_between(service):
     service.forget()
-    run_state_machine_as_test(lambda: Rounds(service), settings=few(6, steps=25))
+    run_state_machine_as_test(lambda: Rounds(service), settings=few(6, steps=20))
