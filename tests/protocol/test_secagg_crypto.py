@@ -218,3 +218,28 @@ def test_many_masks_at_once_are_each_of_them():
     np.testing.assert_array_equal(at_once, one_by_one)
     crypto.apply_masks(at_once, zip(seeds, [-sign for sign in signs], strict=True))
     np.testing.assert_array_equal(at_once, np.arange(at_once.size))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+def test_masks_are_the_same_however_many_threads_make_them(threads):
+    """More masks than are open at a time, over a vector that is cut at other places than they are."""
+    seeds = [(hashlib.sha256(bytes([i])).digest(), 1 if i % 3 else -1) for i in range(crypto._STREAMS + 9)]
+    size = 3 * crypto._CHUNK + 5
+    expected = np.zeros(size, np.uint32)
+    for seed, sign in seeds:
+        stream = Cipher(algorithms.AES(seed), modes.CTR(bytes(16))).encryptor().update(bytes(4 * size))
+        expected += np.uint32(sign % 2**32) * np.frombuffer(stream, "<u4")
+    vector = np.zeros(size, np.uint32)
+    crypto.apply_masks(vector, iter(seeds), threads)
+    np.testing.assert_array_equal(vector, expected)
+
+
+def test_what_makes_the_seeds_may_fail():
+    """Its error comes out, and no thread goes on."""
+
+    def seeds():
+        yield from [(bytes(32), 1)] * (2 * crypto._STREAMS)
+        raise Refused("no seed")
+
+    with pytest.raises(Refused, match="no seed"):
+        crypto.apply_masks(np.zeros(4 * crypto._CHUNK, np.uint32), seeds(), 2)

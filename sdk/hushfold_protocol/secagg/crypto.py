@@ -27,8 +27,18 @@ _THREADS = min(os.cpu_count() or 1, 8)  # that masks are made by
 _ZEROS = bytes(4 * _CHUNK)
 # A key encrypts one message and no other (it depends on session, sender and receiver), so the nonce may be fixed.
 _NONCE = bytes(12)
+_KNOWN_TO_ALL = "an X25519 public key is of small order: a secret agreed on with it is known to all"
 _FIELD = 2**255 - 19  # of Curve25519
-_PROBE = X25519PrivateKey.from_private_bytes(bytes(32))  # only to ask whether a public key is of small order
+_SMALL_ORDER = frozenset(
+    {
+        0,
+        1,
+        _FIELD - 1,
+        0x00B8495F16056286FDB1329CEB8D09DA6AC49FF1FAE35616AEB8413B7C7AEBE0,
+        0x57119FD0DD4E22D8868E1C58C45C44045BEF839C55B1D0B1248C50A3BC959C5F,
+    }
+)
+"""The points of order 1, 2, 4 and 8 on the curve and its twist (https://cr.yp.to/ecdh.html)."""
 
 
 def derive(secret: bytes, purpose: str, session: bytes, first: int, second: int) -> bytes:
@@ -42,7 +52,7 @@ def agree(private: X25519PrivateKey, public: bytes) -> bytes:
     try:
         return private.exchange(X25519PublicKey.from_public_bytes(public))
     except ValueError:
-        raise Refused("an X25519 public key is of small order: a secret agreed on with it is known to all") from None
+        raise Refused(_KNOWN_TO_ALL) from None
 
 
 def verify_public_key(public: bytes) -> None:
@@ -51,9 +61,11 @@ def verify_public_key(public: bytes) -> None:
     Every key has a second encoding with the unused top bit set (RFC 7748, section 5). A masking key in such an
     encoding can never be reconstructed to what the roster says.
     """
-    if int.from_bytes(public, "little") >= _FIELD:
+    point = int.from_bytes(public, "little")
+    if point >= _FIELD:
         raise Refused("an X25519 public key is not in its canonical encoding")
-    agree(_PROBE, public)
+    if point in _SMALL_ORDER:
+        raise Refused(_KNOWN_TO_ALL)
 
 
 def share_key(private: X25519PrivateKey, public: bytes, session: bytes, sender: int, receiver: int) -> bytes:
