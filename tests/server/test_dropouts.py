@@ -5,119 +5,28 @@ worked out here from who was lost where, by the sizes that the plan promises and
 """
 
 from collections import Counter
-from contextlib import ExitStack
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from cohort import AUTHORITY_KEY, NOW, Cohort, make_plan, make_vectors, share_work
+from cohort import make_plan, share_work
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from round_task import open_next_round, open_round
-from sqlalchemy import select
+from rounds_with_ledgers import STEPS, Played, ledgers
 
-from hushfold.ledger import Contribution, ContributionState, DeviceBudget
-from hushfold.store import Store
+from hushfold.ledger import ContributionState
 from hushfold_protocol import messages
 from hushfold_protocol.errors import Refused
 from hushfold_protocol.secagg.graph import COMPLETE
-from hushfold_protocol.signing import device_id, seal
-from hushfold_server.database import Database, Phase, charges, participations, round_messages, rounds, sums
+from hushfold_server.database import Phase, charges, round_messages, sums
 from hushfold_server.errors import NotFound
-from hushfold_server.privacy_ledger import PrivacyLedger
-from hushfold_server.rounds import Rounds
 
-STEPS = ("join", "share", "upload", "arrive", "agree", "unmask")
-"""Where a device is lost: before it sends what the step is named after. Who is lost at `arrive` has charged itself, and
-its upload does not arrive."""
 COUNT, FLOOR = 10, 6
 
 
 @pytest.fixture(scope="module")
 def budgets(tmp_path_factory):
-    """The ledgers of the devices; rounds of different populations have nothing in common in them."""
-    folder = tmp_path_factory.mktemp("phones")
-    with ExitStack() as stack:
-        stores = (stack.enter_context(Store(folder / f"{n}.db", bytes(32))) for n in range(COUNT))
-        yield [DeviceBudget(store, limit=1e9, delta=1e-6) for store in stores]
-
-
-class Played:
-    """One round of one server, and the devices in it. `budgets` may be none: then no device charges itself."""
-
-    played = 0
-
-    def __init__(self, path, plan, budgets=(), count=COUNT):
-        Played.played += 1
-        number = Played.played
-        plan = replace(plan, round_id=number.to_bytes(16, "big"), population=f"{plan.population}-{number}")
-        self.now, self.budgets = float(NOW), budgets
-        self.database = Database(path)
-        self.rounds = Rounds(self.database, PrivacyLedger(self.database), AUTHORITY_KEY, lambda: self.now)
-        open_round(self.database, plan, NOW, budget=1e6)
-        self.begin(plan, count)
-
-    def begin(self, plan, count):
-        self.plan, self.id = plan, plan.round_id.hex()
-        self.cohort = Cohort(plan, make_vectors(count, plan, seed=plan.round_number), seed=plan.round_number)
-        self.keys = [device.state.identity.key for device in self.cohort.devices]
-        self.ids = [device_id(device.join.certificate.public_key) for device in self.cohort.devices]
-
-    def next_round(self, count):
-        """The task's next round, from the same state, with fresh sessions of the same devices."""
-        round_id = bytes([255 - byte for byte in self.plan.round_id])
-        self.now = float(NOW)
-        plan = replace(self.plan, round_id=round_id, round_number=self.plan.round_number + 1)
-        open_next_round(self.database, plan, NOW)
-        self.begin(plan, count)
-
-    def play(self, lost):
-        """`lost` has the numbers of the devices that are lost at each step, and at every later one."""
-        present = set(range(len(self.ids)))
-        for step in STEPS:
-            present -= set(lost.get(step, ()))
-            before = self.row().phase
-            if step == "join":
-                for number in sorted(present):
-                    self.rounds.join(self.cohort.devices[number].join)
-            elif step != "upload":  # what is lost there is lost at the same moment
-                for number in sorted(present | (set(lost.get("arrive", ())) if step == "arrive" else set())):
-                    self.turn(number, arrives=number in present)
-            if step != "upload" and self.row().phase is before:  # not everybody has answered: its time runs out
-                self.now = max(self.now, self.row().deadline)
-                self.rounds.tick()
-        return self.row()
-
-    def turn(self, number, arrives):
-        message = self.rounds.next_message(self.id, self.ids[number])
-        if isinstance(message, messages.Wait | messages.Closed):
-            return
-        answer = self.cohort.devices[number].receive(message)
-        if isinstance(answer, messages.Masked) and self.budgets:
-            self.budgets[number].charge(Contribution.to_plan(self.plan, answer.vector, cohort=len(self.ids), at=NOW))
-        if arrives:
-            self.rounds.submit(self.id, self.ids[number], seal(self.keys[number], answer))
-
-    # -------------------------------------------------------------- what is there afterwards
-
-    def row(self):
-        with self.database.read() as c:
-            return c.execute(select(rounds).where(rounds.c.id == self.id)).one()
-
-    def rows(self, table):
-        with self.database.read() as c:
-            return c.execute(select(table).where(table.c.round == self.id)).all()
-
-    def opened(self):
-        (stored,) = self.rows(sums)
-        return np.frombuffer(stored.total, "<u4")
-
-    def charged_by_the_server(self):
-        return {self.ids.index(bytes.fromhex(row.device)) for row in self.rows(participations)}
-
-    def charged_by_themselves(self):
-        spent = [budget.spent(self.plan.population) > 0 for budget in self.budgets]
-        return {number for number, any_ in enumerate(spent) if any_}
+    with ledgers(tmp_path_factory.mktemp("phones"), COUNT) as made:
+        yield made
 
 
 @pytest.fixture
