@@ -185,7 +185,7 @@ round_messages = Table(
     Column("stage", Text, primary_key=True),  # what it is: `steps.Step.stored`
     Column("device", Text, primary_key=True),  # hex of the 16-byte device id
     Column("digest", Text, nullable=False),  # hex SHA-256 of what was received: a repeat or a second answer?
-    Column("body", LargeBinary, nullable=False),  # the message; empty for masked vectors, which are summed
+    Column("body", LargeBinary, nullable=False),  # the message, but without a masked vector: that is in the sum
     Column("received_at", Double, nullable=False),  # unix seconds
 )
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cohort import Cohort, make_identity, make_plan, make_vectors
+from cohort import Cohort, make_identity, make_plan, make_vectors, use_sparse_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -178,11 +178,19 @@ def test_a_device_demands_the_floor_and_the_threshold_at_every_step(count, floor
 # ------------------------------------------------------------------ a cheating server
 
 
+@pytest.fixture(params=["complete", "sparse"])
+def either_graph(request, monkeypatch):
+    """What must hold whoever holds whose secrets."""
+    if request.param == "sparse":
+        use_sparse_graph(monkeypatch, holders=5, threshold=2)
+
+
 def agreeing_cohort(**kwargs):
     cohort = make_cohort(8, floor=5, maximum=8, gamma=0.0, **kwargs)
     return cohort, cohort.upload(cohort.share(cohort.join()))
 
 
+@pytest.mark.usefixtures("either_graph")
 def test_split_view_of_the_survivors_opens_nothing():
     """Two halves are shown different survivors, both above the floor. Neither list finds enough signers.
 
@@ -225,6 +233,7 @@ def hiding_a_sharer_from(victim, cohort, hidden):
     return replace(stage, uploaded=stage.uploaded - {cohort.index[hidden]}).close()
 
 
+@pytest.mark.usefixtures("either_graph")
 def test_split_view_of_the_sharers_opens_nothing():
     """The server shows one device fewer sharers: its signature then stands for other lists, and nobody unmasks."""
     cohort, victim = make_cohort(8, floor=5, maximum=8, gamma=0.0), 0
@@ -255,20 +264,24 @@ def test_a_survivor_that_was_shown_other_sharers_cannot_be_passed_off_as_silent(
         assert isinstance(cohort.devices[number].state, Agreed)
 
 
+@pytest.mark.usefixtures("either_graph")
 def test_survivors_that_fall_silent_are_in_the_sum():
     """They have signed the sharers with their uploads."""
     cohort = make_cohort(8, floor=5, maximum=8, gamma=0.0)
     np.testing.assert_array_equal(cohort.run(agree=[1, 4]), cohort.expected(()))
 
 
+@pytest.mark.usefixtures("either_graph")
 def test_a_survivor_never_gives_both_secrets_of_one_device():
     cohort, stage = agreeing_cohort()
     unmasking = cohort.agree(stage)
     answer = cohort.devices[0].receive(unmasking.announcement())
+    assert answer.seeds
     assert {e.index for e in answer.seeds}.isdisjoint(e.index for e in answer.keys)
     assert isinstance(cohort.devices[0].state, Unmasked)
 
 
+@pytest.mark.usefixtures("either_graph")
 @pytest.mark.parametrize("kind", [messages.Roster, messages.Delivery, messages.Survivors, messages.Consents])
 def test_a_second_different_message_of_a_step_is_refused_and_the_same_one_repeated(kind):
     cohort, stage = agreeing_cohort()
@@ -285,6 +298,7 @@ def test_a_second_different_message_of_a_step_is_refused_and_the_same_one_repeat
     assert isinstance(device.state, Unmasked)
 
 
+@pytest.mark.usefixtures("either_graph")
 def test_a_device_signs_no_list_of_survivors_that_is_short_foreign_or_without_it():
     cohort = make_cohort(8, floor=5, maximum=8, gamma=0.0)
     stage = cohort.upload(cohort.share(cohort.join(), lost=[7]), lost=[7])
@@ -296,6 +310,7 @@ def test_a_device_signs_no_list_of_survivors_that_is_short_foreign_or_without_it
         assert isinstance(cohort.devices[0].state, Uploaded)
 
 
+@pytest.mark.usefixtures("either_graph")
 def test_too_few_consents_open_nothing():
     cohort, stage = agreeing_cohort()
     unmasking = cohort.agree(stage)
@@ -304,6 +319,7 @@ def test_too_few_consents_open_nothing():
         cohort.devices[0].receive(replace(full, signatures=full.signatures[:4]))
 
 
+@pytest.mark.usefixtures("either_graph")
 @pytest.mark.parametrize("fault", ["twice", "unsorted", "outsider"])
 def test_malformed_lists_of_consents_are_refused(fault):
     cohort, stage = agreeing_cohort()
@@ -317,6 +333,7 @@ def test_malformed_lists_of_consents_are_refused(fault):
         cohort.devices[0].receive(replace(full, signatures=entries))
 
 
+@pytest.mark.usefixtures("either_graph")
 def test_consents_of_another_session_are_worthless():
     one, stage = agreeing_cohort()
     consents = one.agree(stage).announcement()
@@ -391,6 +408,7 @@ def test_shares_that_open_for_nobody_end_the_round_before_any_other_device_has_s
         cohort.upload(masking, lost=range(1, 8))
 
 
+@pytest.mark.usefixtures("either_graph")
 def test_one_vector_a_device():
     cohort = make_cohort(6)
     masking = cohort.share(cohort.join())
@@ -413,6 +431,7 @@ def test_a_vector_of_the_wrong_length_changes_nothing(change):
     assert not cohort.total.any()
 
 
+@pytest.mark.usefixtures("either_graph")
 def test_every_message_out_of_order_raises_and_leaves_the_state():
     cohort = make_cohort(6)
     device = cohort.devices[0]
