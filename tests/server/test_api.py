@@ -5,15 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cohort import NOW, make_identity, make_plan, make_vectors
+from declared_messages import codecs_of, smallest
 from device_api import DeviceApi
 from fastapi.testclient import TestClient
+from round_task import open_round
 
-from hushfold_protocol import messages
+from hushfold_protocol import messages, wire
+from hushfold_protocol.packing import packed_size
 from hushfold_protocol.signing import device_id, seal
 from hushfold_protocol.wire import decode_any
+from hushfold_server import api as api_module
 from hushfold_server import keys
 from hushfold_server.api import create_app
+from hushfold_server.database import Database
 from hushfold_server.errors import StateError
+from hushfold_server.steps import STEPS
 from hushfold_server.web import PROBLEM_TYPE
 
 
@@ -145,3 +151,23 @@ def test_joins_for_another_round_plan_or_too_late(api):
         assert api.join(number).status_code == 200
     assert api.join(0).status_code == 200  # a retransmission, also when the session has begun
     problem(api.post(f"{api.address}/join", replace(join, seed_commitment=bytes(32))), 409)
+
+
+@pytest.mark.parametrize("size", [2, 100, 1000])
+def test_every_message_of_a_step_fits_into_the_limit_of_its_round(tmp_path, size):
+    """As if a device shared with every other, and a share of everyone's were asked of it, in each list of a message."""
+    plan = make_plan(floor=2, maximum=size, dimension=1)
+    database = Database(tmp_path / "server.db")
+    open_round(database, plan, NOW)
+    limit = api_module._largest_message(database, plan.round_id.hex())
+    vector = bytes(packed_size(plan.update.encoding().padded, plan.update.bits))
+    for kind in (step.answer for step in STEPS.values() if step.answer is not messages.Join):
+        fields = {}
+        for name, codec in codecs_of(kind).items():
+            if isinstance(codec, wire.Items):
+                item = codec.item
+                fields[name] = (bytes(item.size) if isinstance(item, wire.Fixed) else smallest(item.kind),) * size
+            elif isinstance(codec, wire.Opaque):
+                fields[name] = vector if kind is messages.Masked else bytes(codec.limit)
+        message = messages.Signed(replace(smallest(kind), **fields).encode(), bytes(64))
+        assert len(message.encode()) <= limit
