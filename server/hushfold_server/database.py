@@ -11,6 +11,9 @@ that time. `sharing` to `unmasking` are the steps of secure aggregation. Two rul
 2. `move` is one UPDATE that names the phase it leaves. If two processes move a round at once, one of them gets a
    StateError and has changed nothing.
 
+`TASK_TRANSITIONS` and `RELEASE_TRANSITIONS` say the same of what else has a status. All of them are walked by a test
+that kills the server on both sides of each.
+
 It is SQLite, in one file. Only `sqlite` knows so: the statements are portable.
 """
 
@@ -98,10 +101,30 @@ UNDER_WAY = (TaskStatus.ACTIVE, TaskStatus.PAUSED, TaskStatus.FINISHING)
 """The statuses in which a round that was opened goes on to its end, and is learned from."""
 
 
+TASK_TRANSITIONS: Mapping[TaskStatus, frozenset[TaskStatus]] = MappingProxyType(
+    {
+        TaskStatus.ACTIVE: frozenset({TaskStatus.PAUSED, TaskStatus.FINISHING, TaskStatus.FINISHED, TaskStatus.HALTED}),
+        TaskStatus.PAUSED: frozenset({TaskStatus.ACTIVE, TaskStatus.FINISHING, TaskStatus.HALTED}),
+        TaskStatus.FINISHING: frozenset({TaskStatus.FINISHED, TaskStatus.HALTED}),
+        TaskStatus.HALTED: frozenset({TaskStatus.FINISHING}),
+        TaskStatus.FINISHED: frozenset(),
+    }
+)
+
+
 class ReleaseStatus(StrEnum):
     CANDIDATE = "candidate"  # learned, not offered to devices
     PUBLISHED = "published"  # in the TUF repository
     WITHDRAWN = "withdrawn"  # no longer offered
+
+
+RELEASE_TRANSITIONS: Mapping[ReleaseStatus, frozenset[ReleaseStatus]] = MappingProxyType(
+    {
+        ReleaseStatus.CANDIDATE: frozenset({ReleaseStatus.PUBLISHED, ReleaseStatus.WITHDRAWN}),
+        ReleaseStatus.PUBLISHED: frozenset({ReleaseStatus.WITHDRAWN}),
+        ReleaseStatus.WITHDRAWN: frozenset(),
+    }
+)
 
 
 def _enum(kind: type[StrEnum]) -> Enum:
@@ -308,6 +331,19 @@ def move(
             f"round {round_id}: cannot go from {from_phase} to {to_phase}, it is {actual}",
             "Another process moved it; read the round again",
         )
+
+
+def switch(connection: Connection, task: str, from_status: TaskStatus, to_status: TaskStatus, reason: str) -> bool:
+    """Gives a task another status, in the caller's transaction; False if it has left `from_status` already.
+
+    Raises StateError, with nothing changed, if there is no such transition.
+    """
+    if to_status not in TASK_TRANSITIONS[from_status]:
+        raise StateError(f"task {task!r}: there is no step from {from_status} to {to_status}")
+    switched = connection.execute(
+        update(tasks).where(tasks.c.name == task, tasks.c.status == from_status).values(status=to_status, reason=reason)
+    )
+    return switched.rowcount > 0
 
 
 def withdraw(connection: Connection, number: int, reason: str) -> None:

@@ -53,6 +53,7 @@ from .database import (
     rounds,
     states,
     sums,
+    switch,
     tasks,
 )
 from .errors import BudgetSpent, ConfigurationError, NotFound, ServerError
@@ -197,11 +198,7 @@ class Learner:
     def _end(self, row: Row[Any], status: TaskStatus, reason: str) -> None:
         """Ends a task, unless its operator has given it another status since `row` was read."""
         with self._database.begin() as connection:
-            connection.execute(
-                update(tasks)
-                .where(tasks.c.name == row.name, tasks.c.status == row.status)
-                .values(status=status, reason=reason)
-            )
+            switch(connection, row.name, row.status, status, reason)
         self._learnings.pop(row.name, None)
 
     # -------------------------------------------------------------- a round
@@ -298,7 +295,8 @@ class Learner:
         sha256 = self._objects.put(vector.astype("<f4").tobytes())
         now = self._now()
         with self._database.begin() as connection:
-            if _status(connection, task) not in (TaskStatus.ACTIVE, TaskStatus.FINISHING):
+            status = _status(connection, task)
+            if status not in (TaskStatus.ACTIVE, TaskStatus.FINISHING):
                 return
             offer_learned(
                 connection,
@@ -309,8 +307,7 @@ class Learner:
                 weights_sha256=sha256,
                 now=now,
             )
-            finished = {"status": TaskStatus.FINISHED, "reason": reason}
-            connection.execute(update(tasks).where(tasks.c.name == task.spec.name).values(finished))
+            switch(connection, task.spec.name, status, TaskStatus.FINISHED, reason)
         self._learnings.pop(task.spec.name, None)
         log.info("release_offered", task=task.spec.name, rounds=task.rounds_done)
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from hushfold_format import ModelManifest
 
-from .database import Database, ReleaseStatus, TaskStatus, releases, tasks, withdraw
+from .database import Database, ReleaseStatus, TaskStatus, releases, switch, tasks, withdraw
 from .errors import NotFound, StateError
 from .planning import extrapolated_epsilon
 from .shipped_models import ShippedModels
@@ -138,7 +138,7 @@ def _switch(database: Database, name: str, before: Sequence[TaskStatus], after: 
             raise NotFound(f"there is no task {name!r}", "See `task list`")
         if status not in before:
             raise StateError(f"task {name!r} is {status}; only one that is {' or '.join(before)} can become {after}")
-        connection.execute(update(tasks).where(tasks.c.name == name).values(status=after, reason=reason))
+        switch(connection, name, status, after, reason)
 
 
 def _release(connection: Connection, number: int) -> Row[Any]:

@@ -98,8 +98,8 @@ def module(name, **content):
     return made
 
 
-@pytest.fixture(scope="module")
-def learner_module():
+@contextmanager
+def averaging_learner():
     """`hushfold_server.learner`, on averaging."""
     package = "hushfold_server.learning"
     optimizers = {name: lambda **settings: settings for name in ("Adam", "Sgd", "ServerOptimizer")}
@@ -116,6 +116,12 @@ def learner_module():
         for name, content in {**replaced, spec.name: made}.items():
             patch.setitem(sys.modules, name, content)
         spec.loader.exec_module(made)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def learner_module():
+    with averaging_learner() as made:
         yield made
 
 
