@@ -1,8 +1,10 @@
 """Test vectors for a device in any language: `python tests/kit/make_vectors.py` writes tests/protocol/vectors/.
 
 One file for each attack of a cheating server, named after it; `honest-session.json` with all that is said in a whole
-session; and `plans.json` with plans and the policy that judges them. Everything is deterministic, so the files change
-only with the protocol. Bytes are hexadecimal; messages are encoded as `hushfold_protocol.wire` says.
+session; `plans.json` with plans and the policy that judges them; `neighbours.json` and `encoding.json` with what
+devices compute for themselves and must compute alike. docs/protocol.md says how a device is tried with them. Everything
+is deterministic, so the files change only with the protocol. Bytes are hexadecimal; messages are encoded as
+`hushfold_protocol.wire` says.
 
 A device of a vector starts from
 
@@ -28,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import list_attacks
+import number_vectors
 import plan_attacks
 import roster_attacks
 from attacks import Attack
@@ -110,7 +113,13 @@ def _kind_and_bytes(message: Message) -> dict[str, str]:
 
 def vectors() -> dict[str, str]:
     """The content of every file, by its name."""
-    made = [of_an_honest_session(), plan_attacks.as_vectors(), *map(of_attack, ATTACKS.values())]
+    made = [
+        of_an_honest_session(),
+        number_vectors.of_encoding(),
+        number_vectors.of_neighbours(),
+        plan_attacks.as_vectors(),
+        *map(of_attack, ATTACKS.values()),
+    ]
     return {f"{each['name']}.json": json.dumps(each, indent=1) + "\n" for each in made}
 
 
