@@ -250,17 +250,29 @@ def test_a_device_does_not_upload_where_its_seed_could_not_be_opened(sparse):
     assert isinstance(device.receive(without(chosen[:3])), messages.Masked)
 
 
-@pytest.mark.parametrize("fault", ["not shared", "itself", "too many", "too few", "swapped", "invented", "beyond"])
-def test_a_device_refuses_shares_that_its_senders_did_not_seal_to_it(fault, sparse):
+SEALED_BY_OTHERS = "were not encrypted by their sender"
+FORGERIES = {
+    "shared, but not among the sharers": "devices that have not shared",
+    "itself": "devices that have not shared, or of this device",
+    "too many": r"\d shares of \d devices",
+    "too few": r"\d shares of \d devices",
+    "swapped": SEALED_BY_OTHERS,
+    "of one that has not chosen the device": SEALED_BY_OTHERS,
+    "beyond the roster": "beyond the roster",
+}
+
+
+@pytest.mark.parametrize("fault", FORGERIES)
+def test_a_device_refuses_shares_that_no_sharer_sealed_to_it(fault, sparse):
     cohort = make_cohort()
-    masking = cohort.share(cohort.join(), lost=[5])
+    masking = cohort.share(cohort.join())
     index, device = cohort.index[0], cohort.devices[0]
     honest = masking.announcement(index)
     senders = sorted(messages.from_bitmap(honest.senders, COUNT))
-    others = sorted(masking.sharers - set(senders) - {index})
+    strangers = sorted(masking.sharers - set(senders) - {index})
     match fault:
-        case "not shared":
-            forged = replace(honest, senders=messages.to_bitmap([*senders[1:], cohort.index[5]], COUNT))
+        case "shared, but not among the sharers":
+            forged = replace(honest, sharers=messages.to_bitmap(masking.sharers - {senders[0]}, COUNT))
         case "itself":
             forged = replace(honest, senders=messages.to_bitmap([*senders[1:], index], COUNT))
         case "too many":
@@ -269,13 +281,14 @@ def test_a_device_refuses_shares_that_its_senders_did_not_seal_to_it(fault, spar
             forged = replace(honest, sealed=honest.sealed[1:])
         case "swapped":
             forged = replace(honest, sealed=(honest.sealed[1], honest.sealed[0], *honest.sealed[2:]))
-        case "invented":  # a neighbour that has not chosen this device
-            forged = replace(honest, senders=messages.to_bitmap([*senders[1:], others[0]], COUNT))
+        case "of one that has not chosen the device":
+            forged = replace(honest, senders=messages.to_bitmap([*senders[1:], strangers[0]], COUNT))
         case _:
             forged = replace(honest, senders=b"\xff\xff")
-    with pytest.raises(ProtocolError):
+    with pytest.raises(ProtocolError, match=FORGERIES[fault]):
         device.receive(forged)
     assert isinstance(device.state, Shared)
+    assert isinstance(device.receive(honest), messages.Masked)
 
 
 def test_withheld_shares_cost_the_sum_and_open_nothing(sparse):
@@ -510,17 +523,19 @@ def test_what_opens_is_closed_and_helps_itself_whatever_the_server_shows_and_wit
 
 
 def server_peak(count, monkeypatch):
-    """Bytes that the server's part of a session takes at most beyond what it holds when it begins."""
+    """Bytes that uploads and their sum take at most, in the server's part of a session, beyond the sum itself."""
     cohort = make_cohort(count, dimension=1 << 18, bits=20)
     stage = cohort.share(cohort.join())
-    peak = 0
+    kept = peak = 0
 
     def watched(call, *arguments):
-        nonlocal peak
+        nonlocal kept, peak
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
         result = call(*arguments)
-        peak = max(peak, tracemalloc.get_traced_memory()[1] - before)
+        after, most = tracemalloc.get_traced_memory()
+        peak = max(peak, kept + most - before)
+        kept += after - before
         return result
 
     tracemalloc.start()
