@@ -42,7 +42,7 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        transport.set_write_buffer_limits(high=0)  # says so as soon as, and as long as, the client has bytes to take
+        transport.set_write_buffer_limits(high=1, low=0)  # calls `pause_writing` while the client has bytes to take
         self._look()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 from dataclasses import dataclass
 from http.client import HTTPResponse
 
@@ -20,14 +21,22 @@ class RawAnswer:
 
 
 class RawConnection:
-    """One connection to a port of this machine. Every wait for the server ends after `seconds`."""
+    """One connection to a port of this machine, over TLS with a `context`. Every wait ends after `seconds`."""
 
-    def __init__(self, port: int, seconds: float = 20.0, receive_buffer: int | None = None) -> None:
+    def __init__(
+        self,
+        port: int,
+        seconds: float = 20.0,
+        receive_buffer: int | None = None,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
         self.socket = socket.socket()
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(seconds)
         self.socket.connect(("127.0.0.1", port))
+        if context is not None:
+            self.socket = context.wrap_socket(self.socket)
         self._reader = self.socket.makefile("rb")
 
     def __enter__(self) -> RawConnection:

@@ -14,8 +14,8 @@ from hushfold_server.settings import Settings
 class Serving:
     """An application on a socket, in a thread, as a process of the server has it."""
 
-    def __init__(self, app, listener, connection=Connection) -> None:
-        self._server = _Server(serving.configure(app, Settings(), connection))
+    def __init__(self, app, listener, connection=Connection, settings=None) -> None:
+        self._server = _Server(serving.configure(app, settings or Settings(), connection))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, daemon=True)
         self._thread.start()
         if not self._server.ready.wait(30):

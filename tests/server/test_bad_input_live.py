@@ -4,20 +4,28 @@ The waits are real, and short: the connection's patience is a fraction of a seco
 """
 
 import socket
+import ssl
 import threading
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cohort import make_plan, make_vectors
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from device_api import DeviceApi, state_of
 from raw_http import RawConnection
 from serving_in_thread import Serving
+from starlette.staticfiles import StaticFiles
 
 from hushfold_protocol.messages import MAX_VECTOR_BYTES, Wait
 from hushfold_server import authority, serving, web
 from hushfold_server.connections import Connection
 from hushfold_server.patience import Patience
 from hushfold_server.problems import PROBLEM_TYPE
+from hushfold_server.settings import Settings
 
 HASTY = Patience(head=0.3, body=0.3, rate=1000.0, rest=0.3, stall=0.3)
 MESSAGE = b"content-type: " + web.MEDIA_TYPE.encode() + b"\r\n"
@@ -182,6 +190,69 @@ def test_an_answer_that_is_taken_slowly_but_steadily_comes_whole(port):
             taken += len(chunk)
             WAIT.wait(0.01)
         assert taken > LARGE_FILE
+
+
+# ------------------------------------------------------------------ over TLS, where bytes wait in other places
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory):
+    """The port of a small application behind TLS, and how to speak to it."""
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = make_certificate(folder)
+    (folder / "files").mkdir()
+    (folder / "files" / "large").write_bytes(bytes(LARGE_FILE))
+    app = web.create_app("test")
+    app.mount("/releases", StaticFiles(directory=folder / "files"))
+    listener = serving.listen("127.0.0.1", 0, "test")
+    settings = Settings(tls_certificate=str(certificate), tls_key=str(key))
+    running = Serving(app, listener, Hasty, settings)
+    context = ssl.create_default_context(cafile=str(certificate))
+    context.check_hostname = False
+    yield listener.getsockname()[1], context
+    running.stop()
+
+
+def make_certificate(folder):
+    """A certificate that signs itself, and its key, as PEM files."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    built = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+    built = built.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    encoding, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    files = folder / "certificate.pem", folder / "key.pem"
+    files[0].write_bytes(built.sign(key, hashes.SHA256()).public_bytes(encoding))
+    files[1].write_bytes(key.private_bytes(encoding, pkcs8, serialization.NoEncryption()))
+    return files
+
+
+def test_over_tls_answers_come_whole(tls):
+    port, context = tls
+    with RawConnection(port, context=context) as connection:
+        assert connection.ask(get("/health")).status == 200
+        assert len(connection.ask(get("/releases/large")).body) == LARGE_FILE
+        assert connection.ask(get("/health")).status == 200
+
+
+def test_over_tls_a_head_that_stops_coming(tls):
+    port, context = tls
+    with RawConnection(port, context=context) as connection:
+        problem(connection.ask(b"GET /health HTTP/1.1\r\n"), 408, "request-timeout")
+        assert connection.ended
+
+
+def test_over_tls_an_answer_that_nobody_takes(tls):
+    port, context = tls
+    with RawConnection(port, receive_buffer=4096, context=context) as connection:
+        connection.send(get("/releases/large"))
+        assert connection.socket.recv(8) == b"HTTP/1.1"
+        WAIT.wait(4 * HASTY.stall)
+        taken = 0
+        with suppress(OSError):  # ssl.SSLError is one
+            while chunk := connection.socket.recv(1 << 20):
+                taken += len(chunk)
+        assert taken < LARGE_FILE
 
 
 # ------------------------------------------------------------------ oversized
