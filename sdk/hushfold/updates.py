@@ -255,10 +255,11 @@ class ActiveModel:
         return self._folder / f"{release.number}.f32"
 
     def _point(self, pointer: _Pointer) -> None:
-        """The switch itself, then what can be done again after a crash: delete weights that nothing points to."""
+        """The switch itself, then what can be done again after a crash: delete weights that nothing points to, and what
+        a process that was killed had begun to write."""
         replace_file(self._pointer_file, json.dumps(asdict(pointer), indent=1).encode())
         kept = {self._file(release) for release in (pointer.active, pointer.previous) if release is not None}
-        for file in self._folder.glob("*.f32"):
+        for file in (*self._folder.glob("*.f32"), *self._folder.glob(".*")):
             if file not in kept:
                 file.unlink(missing_ok=True)
 

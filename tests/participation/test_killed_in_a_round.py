@@ -1,7 +1,7 @@
 """A phone that is killed on both sides of everything that it writes down in a round, and is switched on again.
 
 It pays for what left it, once, and for nothing else; the others finish the round. Training is killed in
-`sdk/test_training`, the adoption of a release in `sdk/test_updates`, and by the system in `sdk/test_killed_phone`.
+`sdk/test_training`; the adoption of a release, and a death by the system, are in `sdk/test_killed_phone`.
 """
 
 import itertools
