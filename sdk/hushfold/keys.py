@@ -40,8 +40,9 @@ class KeyProvider(Protocol):
 class Witness(Protocol):
     """What a `KeyProvider` may be besides: a place for what was spent that does not go back in time with the store.
 
-    It keeps one value for each population, the whole of what was spent on it. A provider that is no witness is
-    accepted; a store that is restored from a backup then forgets what was spent since.
+    It keeps one value for each population, the whole of what was spent on it. Several processes may use one store; two
+    stores under one key must not be charged at the same moment, or the witness may miss one of the charges. A provider
+    that is no witness is accepted; a store that is restored from a backup then forgets what was spent since.
     """
 
     def load_spent(self, population: str) -> bytes | None:
