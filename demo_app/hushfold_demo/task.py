@@ -58,10 +58,11 @@ class FleetTask:
             )
         if not 1 <= self.rounds <= MOST_ROUNDS:
             raise UsageError(f"{ROUNDS_OPTION} is {self.rounds}; 1 to {MOST_ROUNDS} are possible")
-        if not 0 <= self.lost <= self.phones - self.floor:
+        needed = self.cohort.consents(self.phones)  # the floor, and in a large fleet a few more
+        if not 0 <= self.lost <= self.phones - needed:
             raise UsageError(
-                f"{LOST_OPTION} is {self.lost}; of {self.phones} phones 0 to {self.phones - self.floor} may disappear "
-                f"in a round, because nothing is opened below the floor of {self.floor} survivors"
+                f"{LOST_OPTION} is {self.lost}; of {self.phones} phones 0 to {self.phones - needed} may disappear "
+                f"in a round, because nothing is opened with less than {needed} survivors"
             )
 
     @property

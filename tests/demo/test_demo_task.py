@@ -15,7 +15,7 @@ from hushfold_server.planning import make_plan
 from hushfold_server.tasks import load_task
 
 DIMENSION = 576
-SIZES = [(3, 0), (3, 1), (5, 2), (24, 5), (60, 12), (200, 80)]
+SIZES = [(3, 0), (3, 1), (5, 2), (24, 5), (60, 12), (200, 78)]
 
 
 def plan_of(task):

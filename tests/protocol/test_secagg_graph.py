@@ -35,6 +35,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "neighbours.md"
 # ------------------------------------------------------------------ which graph a roster has
 
 
+@settings(deadline=None)
 @given(st.integers(1, COMPLETE), st.integers(0, 30), st.integers(1, COMPLETE))
 def test_a_small_roster_has_the_complete_graph(size, colluders, floor):
     graph = graph_of(size, colluders, floor)
@@ -152,6 +153,7 @@ def hypergeometric(others, marked, holders, count):
     return Fraction(ways, math.comb(others, holders))
 
 
+@settings(deadline=None)
 @given(st.integers(10, 60), st.data())
 def test_thresholds_are_the_tightest_that_keep_the_bounds(size, data):
     holders = data.draw(st.integers(1, size - 1))
@@ -290,6 +292,7 @@ def test_logarithms_are_rounded_down_to_a_unit(number):
     assert log2(2 * number) - log2(number) in (neighbours._UNIT - 1, neighbours._UNIT, neighbours._UNIT + 1)
 
 
+@settings(deadline=None)  # the table is made once
 @given(st.integers(0, 1500), st.integers(0, 1500))
 def test_logarithms_of_binomial_coefficients_are_as_exact_as_their_margin(size, count):
     if count <= size:
