@@ -266,3 +266,14 @@ def test_a_damaged_witness_stops_contributions_and_is_not_started_anew(make_devi
 def test_the_witness_is_its_owners_alone(make_device, keys):
     spend(make_device(), 1)
     assert keys.path.with_name("key.spent").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_entry_of_a_keyring_is_no_longer_than_windows_takes_and_is_not_guessed_if_damaged(make_device):
+    backend = MemoryKeyring()
+    keys = Keyring("app", backend=backend)
+    spend(make_device(keys=keys), 1)
+    entry = "app", f"store/spent/{POPULATION}"
+    assert len(backend.entries[entry]) <= 1280  # characters
+    backend.entries[entry] = "?"
+    with pytest.raises(KeyUnavailable, match="does not say what privacy was spent.*nothing is sent"):
+        keys.load_spent(POPULATION)
