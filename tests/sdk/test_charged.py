@@ -275,5 +275,5 @@ def test_an_entry_of_a_keyring_is_no_longer_than_windows_takes_and_is_not_guesse
     entry = "app", f"store/spent/{POPULATION}"
     assert len(backend.entries[entry]) <= 1280  # characters
     backend.entries[entry] = "?"
-    with pytest.raises(KeyUnavailable, match="does not say what privacy was spent.*nothing is sent"):
+    with pytest.raises(KeyUnavailable, match=r"does not say what privacy was spent.*nothing is sent"):
         keys.load_spent(POPULATION)
