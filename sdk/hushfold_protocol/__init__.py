@@ -12,6 +12,8 @@ code, so that they mean the same bytes and count the same privacy. The modules, 
     skellam     exact Skellam noise
     encoding    from a float32 update to integers modulo 2^b, and from their sum back
     privacy     what a round costs
+    neighbours  how many devices hold shares of one device's secrets, and how many of these open them
+    graph       who holds shares of whose secrets, and who masks towards whom
     plan        the plan of a round, and the policy that a device holds it against
     messages    the messages between device, server and enrolment authority
     signing     signatures and certificates

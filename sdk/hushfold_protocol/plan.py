@@ -14,9 +14,9 @@ from typing import Annotated
 
 from .encoding import EncodingParameters
 from .errors import EncodingError, PlanRefused
+from .graph import Graph, graph_of
+from .neighbours import quorum
 from .privacy import RdpCurve, round_curve
-from .secagg.graph import Graph, graph_of
-from .secagg.neighbours import quorum
 from .wire import Fixed, Float64, Int64, Message, Record, Struct, Text, UInt
 
 MAX_COHORT = 1_000  # devices in one session of `secagg`; bounds every list in a message

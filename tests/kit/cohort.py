@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hushfold_protocol import plan as plan_module
+from hushfold_protocol.graph import Graph
 from hushfold_protocol.plan import (
     CohortParameters,
     ModelReference,
@@ -22,7 +23,6 @@ from hushfold_protocol.plan import (
 from hushfold_protocol.secagg import crypto, server, session
 from hushfold_protocol.secagg import device as device_role
 from hushfold_protocol.secagg.device import DeviceSession, Identity
-from hushfold_protocol.secagg.graph import Graph
 from hushfold_protocol.signing import issue_certificate
 
 NOW = 1_800_000_000

@@ -16,9 +16,20 @@ from protocol_document import TEXT, described, table
 import hushfold_protocol
 from hushfold import device as sdk_device
 from hushfold import participation, service, updates
-from hushfold_protocol import encoding, errors, messages, packing, plan, privacy, signing, skellam, wire
+from hushfold_protocol import (
+    encoding,
+    errors,
+    graph,
+    messages,
+    neighbours,
+    packing,
+    plan,
+    privacy,
+    signing,
+    skellam,
+    wire,
+)
 from hushfold_protocol.messages import Consents, Delivery, Roster, Survivors
-from hushfold_protocol.secagg import graph, neighbours
 from hushfold_protocol.secagg import server as secagg_server
 from hushfold_protocol.secagg.device import DeviceSession
 from hushfold_server import rounds, steps

@@ -16,10 +16,10 @@ from cohort import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hushfold_protocol import neighbours
 from hushfold_protocol.errors import Refused
-from hushfold_protocol.secagg import neighbours
-from hushfold_protocol.secagg.graph import COMPLETE, Graph, graph_of
-from hushfold_protocol.secagg.neighbours import (
+from hushfold_protocol.graph import COMPLETE, Graph, graph_of
+from hushfold_protocol.neighbours import (
     PROBABILITY,
     Sparse,
     least_threshold,

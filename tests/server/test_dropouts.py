@@ -16,7 +16,7 @@ from rounds_with_ledgers import STEPS, Played, ledgers
 from hushfold.ledger import ContributionState
 from hushfold_protocol import messages
 from hushfold_protocol.errors import Refused
-from hushfold_protocol.secagg.graph import COMPLETE
+from hushfold_protocol.graph import COMPLETE
 from hushfold_server.database import Phase, charges, round_messages, sums
 from hushfold_server.errors import NotFound
 

@@ -21,13 +21,13 @@ error names the device whose secret it was, which may be the fault of a holder o
 
 Bottom up:
 
-    shamir      secret sharing of 32-byte secrets
-    neighbours  how many holders and shares it takes
-    graph       who holds whose shares, and who masks towards whom
-    crypto      key derivation, sealed shares, commitments, mask streams
-    session     what both roles derive from a roster, and check alike
-    device      the device's role
-    server      the server's role
+    shamir   secret sharing of 32-byte secrets
+    crypto   key derivation, sealed shares, commitments, mask streams
+    session  what both roles derive from a roster, and check alike
+    device   the device's role
+    server   the server's role
+
+Who is whose neighbour, a plan says: `hushfold_protocol.graph`.
 
 The roles are values: a state and a message give a new state and the messages to send. Neither reads a clock, a socket
 or a disk.

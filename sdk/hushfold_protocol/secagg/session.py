@@ -17,11 +17,11 @@ from itertools import pairwise
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ..errors import Refused, TooFew
+from ..graph import Graph
 from ..messages import Join, Roster, to_bitmap
 from ..plan import Plan
 from ..signing import device_id, sign, verify, verify_join
 from .crypto import LABEL, verify_public_key
-from .graph import Graph
 
 _CONSENT, _SHARERS = "consent", "sharers"
 

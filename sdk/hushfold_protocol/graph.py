@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..errors import Refused
-from ..randomness import RandomBytes
+from .errors import Refused
 from .neighbours import quorum, solve
+from .randomness import RandomBytes
 
 COMPLETE = 100  # devices: the largest roster for which the sparse graph is not considered
 
