@@ -7,7 +7,7 @@ BIN := .venv/bin
 DATA ?= $(or $(HUSHFOLD_DATA),../shared/data)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast fuzz lint format models models-voice bench evaluate evaluate-federated evaluate-voice evaluate-federated-voice system-deps clean
+.PHONY: help setup demo test test-fast fuzz lint format models models-voice bench audit evaluate evaluate-federated evaluate-voice evaluate-federated-voice system-deps clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 28
@@ -82,6 +82,13 @@ BENCH_OPTIONS = $(foreach each,$(N),--devices $(each)) $(foreach each,$(LOST),--
 
 bench: setup  ## time, bytes and memory of the secure sum, beside Flower's (N="32 100" LOST="0 10" FLOWER=32 QUICK=1)
 	@$(BIN)/hushfold-bench $(BENCH_OPTIONS)
+
+# How large a task to audit: make audit DEVICES=60 ROUNDS=2 EPSILON=4 SEED=1
+AUDIT_OPTIONS = $(if $(DEVICES),--devices $(DEVICES)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	$(if $(EPSILON),--epsilon $(EPSILON)) $(if $(SEED),--seed $(SEED))
+
+audit: setup  ## canaries in a task: does it keep the epsilon that its ledger claims, and are bugs noticed (DEVICES=100 ROUNDS=3)
+	@$(BIN)/hushfold-audit $(AUDIT_OPTIONS)
 
 # Debian packages that some tests and evaluations use; without them these are skipped, and say so.
 SYSTEM_PACKAGES = presage libpresage1v5 onboard espeak-ng flite pulseaudio libasound2-plugins libportaudio2
