@@ -21,7 +21,7 @@ from enum import StrEnum
 import numpy as np
 
 from hushfold_protocol.encoding import encode
-from hushfold_protocol.errors import ProtocolError, RoundingFailed
+from hushfold_protocol.errors import EncodingError, ProtocolError
 from hushfold_protocol.messages import (
     Certificate,
     CheckIn,
@@ -303,7 +303,8 @@ class Participation:
         def encoded() -> EncodedVector:
             if update is not None:
                 session.require_kept()
-                with suppress(RoundingFailed):
+                # As above: an update that is finite but too large to be rotated, or of which no rounding is short enough.
+                with suppress(EncodingError):
                     return encode(update, plan.update.encoding())
             return encode(np.zeros(plan.update.dimension, np.float32), plan.update.encoding())
 

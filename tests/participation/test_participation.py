@@ -289,10 +289,12 @@ def test_a_phone_with_too_few_messages_by_its_own_count_does_not_even_check_in(s
     assert service.api.exchanges == []
 
 
-@pytest.mark.parametrize(("training", "sayings"), [({"learning_rate": 3e38}, SAYINGS), ({}, [])])
+@pytest.mark.parametrize(
+    ("training", "sayings"), [({"learning_rate": 3e38}, SAYINGS), ({"learning_rate": 1e37}, SAYINGS), ({}, [])]
+)
 def test_a_server_cannot_tell_that_a_phone_had_no_update(service, population, make_phone, training, sayings):
-    """Whether training diverges, or finds a word at all, depends on what was typed: a server that chose the weights
-    and saw who stays away could ask for one word after the other."""
+    """Whether training diverges, to infinity or to what cannot be encoded, or finds a word at all, depends on what was
+    typed: a server that chose the weights and saw who stays away could ask for one word after the other."""
     plan = service.open_round(service.plan(population, training=training))
     cohort = [make_phone(sayings=sayings) for _ in range(COHORT)]
     for phone in cohort:
