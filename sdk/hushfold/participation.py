@@ -303,7 +303,7 @@ class Participation:
         def encoded() -> EncodedVector:
             if update is not None:
                 session.require_kept()
-                # As above: an update that is finite but too large to be rotated, or of which no rounding is short enough.
+                # As above: an update that is finite but too large to be rotated, or with no rounding short enough.
                 with suppress(EncodingError):
                     return encode(update, plan.update.encoding())
             return encode(np.zeros(plan.update.dimension, np.float32), plan.update.encoding())
