@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.table import Table
 
@@ -108,7 +108,7 @@ class Report:
         """For a terminal."""
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
         for name, justify in _COLUMNS:
-            table.add_column(name, justify="left" if justify == "left" else "right")
+            table.add_column(name, justify=justify)
         for row in self.rows():
             table.add_row(*row)
         return table
@@ -129,7 +129,7 @@ class Report:
         return {"setting": setting, "seed": self.seed, "confidence": CONFIDENCE, "audited": tasks}
 
 
-_COLUMNS: Sequence[tuple[str, str]] = (
+_COLUMNS: Sequence[tuple[str, Literal["left", "right"]]] = (
     ("task", "left"),
     ("claimed", "right"),
     ("seen by", "left"),

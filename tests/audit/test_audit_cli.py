@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -58,9 +59,9 @@ def test_colluders_and_ordinary_devices_are_no_canaries():
 @pytest.mark.slow
 @pytest.mark.tff
 @pytest.mark.timeout(900)
+@pytest.mark.skipif(find_spec("tensorflow_federated") is None, reason="TensorFlow Federated is not installed")
 def test_a_small_audit_from_end_to_end(tmp_path):
     """Of the product as it is, and with one bug: the other two take the same way, and longer."""
-    pytest.importorskip("tensorflow_federated", reason="TensorFlow Federated is not installed")
     options = ("--devices", 40, "--rounds", 2, "--bug", "noise divided by ten", "--output", tmp_path)
     done = run(*options)
     if done.returncode == 1:  # a claim that is kept is called wrong once in a hundred tasks
