@@ -100,8 +100,9 @@ def _measured(settings: list[Setting], measured: int, flower: int, turns: int, o
         except BenchError as error:
             remarks.append(f"Flower was not measured: {error}.")
             _err.print(remarks[-1])
+    largest = max(settings, key=lambda setting: setting.devices)  # its devices share the noise among most
     with _progress("building blocks", turns) as (progress, bar):
-        yardsticks = measure_yardsticks(settings[0], turns, lambda: progress.advance(bar))
+        yardsticks = measure_yardsticks(largest, turns, lambda: progress.advance(bar))
     results = []
     for setting in settings:
         name = f"{setting.devices} devices, {setting.lost} % lost"
@@ -113,7 +114,7 @@ def _measured(settings: list[Setting], measured: int, flower: int, turns: int, o
             with _progress(f"Flower, {name}", None):
                 peer = measure_flower(python, setting, measured)
         results.append(Result(figures, peer))
-    return Report(settings[0], machine(), tuple(yardsticks), tuple(results), tuple(remarks))
+    return Report(largest, machine(), tuple(yardsticks), tuple(results), tuple(remarks))
 
 
 @contextmanager

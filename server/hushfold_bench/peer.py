@@ -76,5 +76,6 @@ def quorum(setting: Setting) -> int:
 def _run(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own command
     if done.returncode:
-        last = (done.stderr.strip() or "it said nothing").splitlines()[-1]
+        silent = f"signal {-done.returncode}" if done.returncode < 0 else f"exit status {done.returncode}"
+        last = (done.stderr.strip() or silent).splitlines()[-1]
         raise BenchError(f"{Path(command[0]).name} {command[1]} failed: {last}")

@@ -96,7 +96,7 @@ def _blocks(setting: Setting) -> dict[str, tuple[str, int, Callable[[], object]]
         AES: ("AES-256-CTR, nothing else", 8 * pieces * _PIECE, aes),
         "masks": (f"{_MASKS} masks added", _MASKS * size, lambda: apply_masks(vector, ((seed, 1) for seed in seeds))),
         "noise": (
-            f"noise for {encoding.dimension:,} values",
+            f"noise for {encoding.dimension:,} values, stddev {encoding.local_stddev:,.0f}",
             4 * encoding.dimension,
             lambda: sample_skellam(encoding.dimension, variance, randomness),
         ),
