@@ -63,7 +63,7 @@ def test_an_environment_that_cannot_be_made_is_told_and_not_taken_for_one(uv):
 
 
 def test_a_process_that_was_killed_is_told_by_its_signal(tmp_path):
-    with pytest.raises(BenchError, match="sh -c failed: signal 9$"):
+    with pytest.raises(BenchError, match=r"sh -c failed: signal 9$"):
         peer._run("/bin/sh", "-c", "kill -9 $$")
 
 
