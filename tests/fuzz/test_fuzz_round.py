@@ -18,7 +18,7 @@ from device_api import state_of
 from fuzzing import few, fuzzed
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
-from message_strategies import any_message, mutations, structs
+from message_strategies import any_message, mutations, structs, with_another_field
 from played_round import MESSAGE_HEADERS, PlayedRound, post
 from sqlalchemy import delete, select
 
@@ -30,6 +30,7 @@ from hushfold_server.problems import PROBLEM_TYPE
 from hushfold_server.settings import Home
 
 DEVICES, FLOOR = 5, 3
+OTHER = b"\xaa" * 16  # id of the second round
 SEGMENTS = (
     "v1",
     "rounds",
@@ -83,7 +84,7 @@ class Rounds(RuleBasedStateMachine):
         super().__init__()
         self.service = service
         plan = make_plan(floor=FLOOR, maximum=DEVICES, dimension=20, gamma=0.0)
-        plans = plan, replace(plan, round_id=b"\xaa" * 16, task="other", population="other")
+        plans = plan, replace(plan, round_id=OTHER, task="other", population="other")
         self.rounds = [
             PlayedRound(service.client, service.database, one, service.authority_key, DEVICES, NOW) for one in plans
         ]
@@ -93,7 +94,7 @@ class Rounds(RuleBasedStateMachine):
 
     # -------------------------------------------------------------- what honest devices do
 
-    def honest(self, request: Request | None) -> None:
+    def honest(self, request: Request | None, ended: bool = False) -> None:
         if request is None:
             return
         self.known = None
@@ -101,7 +102,7 @@ class Rounds(RuleBasedStateMachine):
         if answer.status == 200:
             self.sent.append(request)
         else:
-            assert self.waited, answer  # too late
+            assert self.waited or ended, answer  # it is too late
             assert answer.status in (404, 409), answer
 
     @initialize(steps=st.tuples(st.integers(0, 5), st.integers(0, 5)), together=st.booleans())
@@ -113,7 +114,7 @@ class Rounds(RuleBasedStateMachine):
 
     @rule(which=which, number=devices)
     def join(self, which: int, number: int) -> None:
-        self.honest(self.rounds[which].join(number))
+        self.honest(self.rounds[which].join(number), self.phase(which) not in LIVE_PHASES)
 
     @rule(which=which, number=devices)
     def answer(self, which: int, number: int) -> None:
@@ -195,6 +196,33 @@ class Rounds(RuleBasedStateMachine):
         body = data.draw(mutations(request.body, lengths))
         if body != request.body:
             self.hostile(replace(request, body=body))
+
+    @rule(data=st.data())
+    def change_a_field(self, data: st.DataObject) -> None:
+        """Of a real message, whose signature is what it was."""
+        request = self.real(data)
+        kind = messages.Join if request.target.endswith("/join") else messages.Signed
+        message = kind.decode(request.body)
+        if isinstance(message, messages.Join):
+            changed = data.draw(with_another_field(message))
+        else:
+            inner = messages.CheckIn.decode(message.payload) if request.target == "/v1/check-in" else inside(request)
+            changed = replace(message, payload=data.draw(with_another_field(inner)).encode())
+        if changed != message:
+            self.hostile(replace(request, body=changed.encode()))
+
+    @rule(
+        method=st.sampled_from(("GET", "POST")),
+        about=st.just(OTHER.hex()) | st.text("0123456789abcdef", min_size=32, max_size=32),
+        name=st.sampled_from(("next", "part", "join", "messages")),
+        device=st.none() | st.text("0123456789abcdef", min_size=32, max_size=32),
+        message=any_message,
+    )
+    def ask_about(self, method, about, name, device, message) -> None:
+        """What is well formed, about rounds and devices that there are or are not."""
+        target = f"/v1/rounds/{about}/{name}" + (f"?device={device}" if device else "")
+        body = messages.Signed(message.encode(), bytes(64)).encode() if name == "messages" else message.encode()
+        self.hostile(Request(method, target, body, MESSAGE_HEADERS))
 
     @rule(data=st.data())
     def send_elsewhere(self, data: st.DataObject) -> None:
@@ -314,4 +342,4 @@ def service():
 @fuzzed(share=8)
 def test_rounds_go_on_whatever_is_sent_in_between(service):
     service.forget()
-    run_state_machine_as_test(lambda: Rounds(service), settings=few(6, steps=20))
+    run_state_machine_as_test(lambda: Rounds(service), settings=few(10, steps=25))

@@ -29,11 +29,19 @@ def codecs_of(kind: type[wire.Struct]) -> dict[str, wire.Codec]:
 
 def smallest(kind: type[wire.Struct]) -> Any:
     """The message of zeros and of as little as there can be."""
+    return _filled(kind, 0)
 
+
+def longest(kind: type[wire.Struct], much: int = 1 << 20) -> Any:
+    """The message of zeros with as many bytes and items in each field as it takes, or `much`."""
+    return _filled(kind, much)
+
+
+def _filled(kind: type[wire.Struct], much: int) -> Any:
     def value(codec: wire.Codec) -> Any:
         match codec:
             case wire.Record():
-                return smallest(codec.kind)
+                return _filled(codec.kind, much)
             case wire.Fixed():
                 return bytes(codec.size)
             case wire.UInt() | wire.Int64():
@@ -41,11 +49,11 @@ def smallest(kind: type[wire.Struct]) -> Any:
             case wire.Float64():
                 return 0.0
             case wire.Text():
-                return ""
+                return "\0" * min(codec.limit, much)
             case wire.Opaque():
-                return b""
+                return bytes(min(codec.limit, much))
             case wire.Items():
-                return ()
+                return (value(codec.item),) * min(codec.limit, much)
         raise TypeError(f"{codec} is not known here")
 
     return kind(**{name: value(codec) for name, codec in codecs_of(kind).items()})

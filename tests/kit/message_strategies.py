@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -12,6 +13,7 @@ from hushfold_protocol import wire
 
 SHORT = 40  # bytes or items of what may be long; and now and then as many as the field takes, if that is not too much
 MUCH = 10_000  # bytes
+ACCIDENTS = ("flip", "cut", "extend", "remove", "repeat", "length", "content", "overwrite")
 
 
 @cache
@@ -51,7 +53,7 @@ def mutations(draw: st.DrawFn, encoded: bytes, lengths: list[int]) -> bytes:
     content = bytearray(encoded)
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, max(0, len(content) - 1)))
-        accident = draw(st.sampled_from(("flip", "cut", "extend", "remove", "repeat", "length", "overwrite")))
+        accident = draw(st.sampled_from(ACCIDENTS))
         if accident == "flip" and content:
             content[at] ^= 1 << draw(st.integers(0, 7))
         elif accident == "cut":
@@ -65,9 +67,19 @@ def mutations(draw: st.DrawFn, encoded: bytes, lengths: list[int]) -> bytes:
         elif accident == "length" and lengths:
             place = draw(st.sampled_from(lengths))
             content[place : place + 4] = draw(st.integers(0, 2**32 - 1) | st.integers(0, 2000)).to_bytes(4, "big")
+        elif accident == "content" and lengths:
+            place = draw(st.sampled_from(lengths)) + 4
+            content[place : place + 8] = draw(st.binary(min_size=8, max_size=8))[: len(content[place : place + 8])]
         else:
             content[at : at + 4] = draw(st.binary(min_size=4, max_size=4))
     return bytes(content)
+
+
+@st.composite
+def with_another_field(draw: st.DrawFn, message: wire.Message) -> wire.Message:
+    """The message with one field, drawn anew."""
+    name, codec = draw(st.sampled_from(list(codecs_of(type(message)).items())))
+    return replace(message, **{name: draw(_values(codec))})
 
 
 @st.composite
