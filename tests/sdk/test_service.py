@@ -183,7 +183,7 @@ def problem(**document):
         (Answer(body=bytes(MAX_ANSWER + 1)), RemoteProtocolError, f"more than {MAX_ANSWER} bytes"),
         # It is not unpacked: a small answer could be a large one in disguise.
         (
-            Answer(body=gzip.compress(Wait(7).encode()), headers=(("Content-Encoding", "gzip"),)),
+            Answer(body=gzip.compress(Wait(7).encode(), mtime=0), headers=(("Content-Encoding", "gzip"),)),
             RemoteProtocolError,
             "something else than a message",
         ),
