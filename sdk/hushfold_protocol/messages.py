@@ -21,7 +21,7 @@ from typing import Annotated
 
 from .errors import WireError
 from .plan import MAX_COHORT
-from .wire import Fixed, Items, Message, Opaque, Record, Struct, Text, UInt
+from .wire import Broadcast, Fixed, Items, Message, Opaque, Record, Struct, Text, UInt
 
 MAX_VECTOR_BYTES = 64 << 20  # one masked vector
 _BITMAP_BYTES = (MAX_COHORT + 7) // 8
@@ -94,8 +94,8 @@ class Join(Message, type_code=30):
     signature: Annotated[bytes, Fixed(64)]  # by the enrolled device key, over all of the above
 
 
-@dataclass(frozen=True, slots=True)
-class Roster(Message, type_code=31):
+@dataclass(frozen=True)
+class Roster(Broadcast, type_code=31):
     """Everyone in the session, sorted by device id."""
 
     joins: Annotated[tuple[Join, ...], Items(Record(Join), MAX_COHORT)]
@@ -151,8 +151,8 @@ class IndexedSignature(Struct):
     signature: Annotated[bytes, Fixed(64)]
 
 
-@dataclass(frozen=True, slots=True)
-class Consents(Message, type_code=37):
+@dataclass(frozen=True)
+class Consents(Broadcast, type_code=37):
     """The signatures that show a device that enough others saw the same survivors, and the rest the same sharers."""
 
     session: Annotated[bytes, Fixed(32)]

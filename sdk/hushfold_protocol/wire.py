@@ -18,6 +18,7 @@ import math
 import struct
 from abc import ABC, abstractmethod
 from dataclasses import fields
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
 from .errors import LocalError, WireError
@@ -257,6 +258,17 @@ class Message(Struct):
         message = cls.read_fields(reader)
         reader.finish()
         return message
+
+
+class Broadcast(Message):
+    """A message that many receive: it is encoded once. Subclasses are frozen dataclasses without slots."""
+
+    @cached_property
+    def _encoded(self) -> bytes:
+        return super().encode()
+
+    def encode(self) -> bytes:
+        return self._encoded
 
 
 def decode_any(data: bytes | memoryview, *expected: type[Message]) -> Message:

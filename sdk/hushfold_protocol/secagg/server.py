@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from ..errors import Equivocation, Refused, TooFew
@@ -33,7 +32,7 @@ from ..messages import (
     from_bitmap,
     to_bitmap,
 )
-from ..packing import EncodedVector, unpack
+from ..packing import EncodedVector, add_packed
 from ..plan import Plan
 from ..signing import device_id
 from . import crypto, shamir
@@ -82,7 +81,7 @@ class Sharing:
     sealed: Mapping[int, Mapping[int, bytes]] = field(default_factory=dict)  # by sender, then receiver
 
     def announcement(self) -> Roster:
-        return Roster(self.session.joins)
+        return self.session.roster
 
     def accept(self, sender: int, message: Shares) -> Sharing:
         self.session.require(message.session)
@@ -142,10 +141,9 @@ class Masking:
             raise Equivocation("this device's vector is in the sum already")
         self.session.verify_sharers(sender, self.session.sharers_text(self.sharers), message.signature)
         try:
-            vector = unpack(message.vector, total.size, self.session.plan.update.bits)
+            add_packed(total, message.vector, self.session.plan.update.bits)
         except ValueError as error:
             raise Refused(f"the masked vector is malformed: {error}") from None
-        np.add(total, vector, out=total)
         return self.recall(sender, message.signature)
 
     def recall(self, sender: int, signature: bytes) -> Masking:

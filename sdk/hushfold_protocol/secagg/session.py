@@ -49,6 +49,11 @@ class Session:
         return len(self.joins)
 
     @cached_property
+    def roster(self) -> Roster:
+        """What every device is sent of it."""
+        return Roster(self.joins)
+
+    @cached_property
     def graph(self) -> Graph:
         """Who holds shares of whose secrets: it follows from the roster's size and the plan."""
         return self.plan.cohort.graph(self.size)
