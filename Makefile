@@ -99,11 +99,14 @@ system-deps:  ## install the Debian packages that are measured beside Hushfold, 
 	$(SUDO) apt-get update --quiet
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends $(SYSTEM_PACKAGES)
 
-test: setup  ## run the whole test suite
-	$(BIN)/pytest
+# In how many processes; each takes whole files, and a gigabyte once it has loaded TensorFlow Federated.
+WORKERS ?= 2
+
+test: setup  ## run the whole test suite (WORKERS=2)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 test-fast: setup  ## run the tests that take seconds
-	$(BIN)/pytest -m "not slow and not tff"
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow and not tff"
 
 # For how long to look: make fuzz SECONDS=600
 fuzz: setup  ## look for bad input that the services or the decoder of messages do not withstand (SECONDS=60)
