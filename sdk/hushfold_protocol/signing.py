@@ -24,6 +24,12 @@ _PREFIX = b"hushfold/v1/"
 SIGNATURE_BYTES = 64
 CHECK_IN_WINDOW = 300  # seconds
 
+_FIELD = 2**255 - 19  # of edwards25519
+_EIGHTH = int("7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd84d3d706a17c7", 16)
+# The y-coordinates of the eight points whose order divides 8. A key among them is nobody's: signatures under it can be
+# made without a secret, and RFC 8032 lets them verify (Chalkias, Garillot, Nikolaenko 2020, ePrint 2020/1244, table 1).
+_SMALL_ORDER = frozenset({0, 1, _FIELD - 1, _EIGHTH, _FIELD - _EIGHTH})
+
 
 def sign(key: Ed25519PrivateKey, purpose: str, content: bytes) -> bytes:
     """Signature of `content` (64 bytes), valid for `purpose` only."""
@@ -32,6 +38,8 @@ def sign(key: Ed25519PrivateKey, purpose: str, content: bytes) -> bytes:
 
 def verify(public_key: bytes, purpose: str, content: bytes, signature: bytes) -> None:
     """Returns if the signature holds; raises SignatureInvalid if not. Never a bool, which could be ignored."""
+    if int.from_bytes(public_key, "little") % 2**255 % _FIELD in _SMALL_ORDER:  # in any encoding, of either sign
+        raise SignatureInvalid(f"the key of this {purpose} is of small order: anyone could have signed it")
     try:
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, _PREFIX + purpose.encode() + b"\0" + content)
     except (InvalidSignature, ValueError):
