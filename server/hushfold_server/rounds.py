@@ -271,8 +271,13 @@ class Rounds:
         """On to the next step, or to the end of the round."""
         now = self._now()
         try:
+            with self._database.read() as connection:
+                self._require_current(connection, live)
+            # Before the transaction, for which others wait: to take off the masks of a large cohort may take a minute.
+            stage = steps.close(live.stage, now)
+            total = stage.unmask(live.total) if isinstance(stage, secagg.Opened) else live.total
             with self._database.begin() as connection:
-                following = self._close(connection, live, now)
+                following = self._advance(connection, live, stage, total, now)
         except (RemoteError, PrivacyError) as error:
             self._abort(live.id, live.phase, str(error), now)
             return
@@ -282,15 +287,16 @@ class Rounds:
             self._live[live.id] = following
         log.info("round_advanced", round=live.id, task=live.plan.task, left=live.phase)
 
-    def _close(self, connection: Connection, live: _Live, now: float) -> _Live | None:
-        """The round at its next step, as `connection` has it after its commit; None if the sum is formed."""
+    def _advance(
+        self, connection: Connection, live: _Live, stage: secagg.Stage | secagg.Opened, total: EncodedVector, now: float
+    ) -> _Live | None:
+        """The round at its next step, as `connection` has it after its commit; None if `total` is its sum."""
         self._require_current(connection, live)
         step, deadline = STEPS[live.phase], now + live.step_seconds
         counts = {step.counted: len(steps.answered(live.stage))} if step.counted else {}
-        stage = steps.close(live.stage, now)
         move(connection, live.id, live.phase, step.following, now=now, deadline=deadline, **counts)
         if isinstance(stage, secagg.Opened):
-            self._store_sum(connection, replace(live, total=stage.unmask(live.total)))
+            self._store_sum(connection, replace(live, total=total))
             connection.execute(delete(round_messages).where(round_messages.c.round == live.id))
             return None
         if isinstance(stage, secagg.Unmasking):

@@ -1,5 +1,7 @@
 """Rounds on the database: exact sums, clean aborts, and a server that is stopped at any moment and started again."""
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +13,7 @@ from sqlalchemy import func, select, update
 from hushfold_protocol import messages
 from hushfold_protocol.errors import Equivocation, Refused
 from hushfold_protocol.packing import unpack
+from hushfold_protocol.secagg import server as secagg
 from hushfold_protocol.signing import device_id, seal
 from hushfold_server.database import (
     Database,
@@ -403,6 +406,25 @@ def test_messages_that_no_step_takes(server):
         server.rounds.submit(server.id, server.device(0), consent)
     assert isinstance(server.rounds.next_message(server.id, server.device(7)), messages.Closed)
     server.rounds.join(server.cohort.devices[0].join)  # a repeat whose answer was lost
+
+
+def test_others_write_while_the_masks_are_taken_off(server, monkeypatch):
+    """For a large cohort that takes longer than a writer waits for its turn."""
+    unmask, written = secagg.Opened.unmask, []
+
+    def watched(opened, total):
+        with closing(sqlite3.connect(server.path, timeout=0)) as other:
+            written.append(other.execute("UPDATE tasks SET reason = 'seen'").rowcount)
+            other.commit()
+        return unmask(opened, total)
+
+    monkeypatch.setattr(secagg.Opened, "unmask", watched)
+    server.start()
+    for _ in range(4):
+        for number in range(8):
+            server.turn(number)
+    assert written == [1]
+    assert server.row().phase == Phase.SUMMED
 
 
 def test_check_in(server):
