@@ -1,6 +1,7 @@
 """Clients that are slow, endless or no HTTP at all, on real sockets against the services as `serving` serves them.
 
-The waits are real, and short: the connection's patience is a fraction of a second.
+The waits are real, and short: the connection's patience is a fraction of a second, and longer than a busy machine takes
+to go on with a test.
 """
 
 import socket
@@ -27,7 +28,7 @@ from hushfold_server.patience import Patience
 from hushfold_server.problems import PROBLEM_TYPE
 from hushfold_server.settings import Settings
 
-HASTY = Patience(head=0.3, body=0.3, rate=1000.0, rest=0.3, stall=0.3)
+HASTY = Patience(head=0.8, body=0.8, rate=1000.0, rest=0.8, stall=0.8)
 MESSAGE = b"content-type: " + web.MEDIA_TYPE.encode() + b"\r\n"
 WAIT = threading.Event()  # never set: `WAIT.wait(t)` is a pause
 LARGE_FILE = 16 << 20  # bytes; more than the buffers of both ends hold
@@ -95,7 +96,7 @@ def test_a_body_that_stops_coming(services, path, framing):
     with RawConnection(ports["authority" if "enrol" in path else "api"]) as connection:
         connection.send(post(path.format(api.address), framing))
         connection.send(b"4\r\nHF\1\2\r\n" if b"chunked" in framing else b"HF\1\2")
-        assert "4 bytes have come in 0 seconds" in problem(connection.answer(), 408, "request-timeout")
+        assert "4 bytes have come in " in problem(connection.answer(), 408, "request-timeout")
         assert connection.ended
 
 
@@ -121,7 +122,7 @@ def test_a_body_that_trickles_without_end(port):
 @pytest.mark.parametrize("part", [b"G", b"GET /health HTTP/1.1\r\n", b"GET /health HTTP/1.1\r\nhost: x\r\nx: y"])
 def test_a_head_that_stops_coming(port, part):
     with RawConnection(port) as connection:
-        assert "within 0.3 seconds" in problem(connection.ask(part), 408, "request-timeout")
+        assert f"within {HASTY.head:g} seconds" in problem(connection.ask(part), 408, "request-timeout")
         assert connection.ended
 
 
