@@ -127,4 +127,7 @@ class Connection(H11Protocol):
                 h11.EndOfMessage(),
             ):
                 self.transport.write(self.conn.send(event) or b"")
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True  # what the application may still say would be a second answer
+            self.cycle.message_event.set()
         self.transport.close()

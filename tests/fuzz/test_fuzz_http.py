@@ -88,6 +88,7 @@ def test_damaged_http(served, data):
             line = data.draw(st.sampled_from(LINES) | st.binary(max_size=30))
             request = request.replace(b"\r\n", b"\r\n" + line + b"\r\n", 1)
         sent += data.draw(mutations(request, [])) if data.draw(st.booleans()) else request
+    errors.records.clear()
     before = state_of(api.home, api.database, api.app)
     with RawConnection(port) as connection, suppress(ConnectionError):  # it may have ended before all was sent
         connection.send(sent + LAST)

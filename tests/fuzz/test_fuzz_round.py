@@ -105,12 +105,14 @@ class Rounds(RuleBasedStateMachine):
             assert self.waited or ended, answer  # it is too late
             assert answer.status in (404, 409), answer
 
-    @initialize(steps=st.tuples(st.integers(0, 5), st.integers(0, 5)), together=st.booleans())
-    def begin(self, steps: tuple[int, int], together: bool) -> None:
-        """The rounds are at any step, or both at the same one."""
+    @initialize(steps=st.tuples(st.integers(0, 4), st.integers(0, 4)), together=st.booleans(), first=st.booleans())
+    def begin(self, steps: tuple[int, int], together: bool, first: bool) -> None:
+        """The rounds are at any step, or both at the same one; its first device may have answered."""
         for which in (0, 1):
             for _ in range(steps[0] if together else steps[which]):
                 self.everyone(which, set(range(DEVICES)))
+            if first:
+                self.honest(self.move(which, 0))
 
     @rule(which=which, number=devices)
     def join(self, which: int, number: int) -> None:
@@ -130,7 +132,7 @@ class Rounds(RuleBasedStateMachine):
     def check_in(self, number: int) -> None:
         self.honest(self.checked_in(number))
 
-    @rule(seconds=st.sampled_from((1, 31, 601)))
+    @rule(seconds=st.sampled_from((1, 1, 1, 31, 601)))
     def wait(self, seconds: int) -> None:
         self.waited, self.known = True, None
         self.service.now += seconds
