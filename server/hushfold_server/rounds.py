@@ -286,6 +286,19 @@ class Rounds:
         else:
             self._live[live.id] = following
         log.info("round_advanced", round=live.id, task=live.plan.task, left=live.phase)
+        self._prolong_others(live, self._now() - now)
+
+    def _prolong_others(self, live: _Live, seconds: float) -> None:
+        """Lets every other round's step end so much later: while this one's ended, no device was heard."""
+        if seconds < 1:
+            return
+        for row in self._in_progress(rounds.c.id != live.id):
+            with self._apart(row):
+                other = self._find(row.id)
+                other = replace(other, deadline=other.deadline + seconds)
+                with self._database.begin() as connection:
+                    self._set_deadline(connection, other)
+                self._live[other.id] = other
 
     def _advance(
         self, connection: Connection, live: _Live, stage: secagg.Stage | secagg.Opened, total: EncodedVector, now: float

@@ -427,6 +427,29 @@ def test_others_write_while_the_masks_are_taken_off(server, monkeypatch):
     assert server.row().phase == Phase.SUMMED
 
 
+def test_another_rounds_step_is_not_cut_short_while_the_masks_are_taken_off(server, monkeypatch):
+    """For so long no device of it was heard."""
+    another = replace(server.plan, round_id=b"\1" * 16, task="another", population="another")
+    open_round(server.database, another, NOW)
+    unmask = secagg.Opened.unmask
+
+    def slow(opened, total):
+        server.now += 3600
+        return unmask(opened, total)
+
+    monkeypatch.setattr(secagg.Opened, "unmask", slow)
+    server.start()
+    for _ in range(4):
+        for number in range(8):
+            server.turn(number)
+    assert server.row().phase == Phase.SUMMED
+    server.rounds.tick()
+    server.id = another.round_id.hex()
+    assert (server.row().phase, server.row().deadline) == (Phase.OPEN, NOW + 600 + 3600)
+    server.end_step()
+    assert server.row().phase == Phase.OPEN
+
+
 def test_check_in(server):
     invitation = server.rounds.check_in("keyboard-en", b"\1" * 16)
     assert server.rounds.check_in("keyboard-en", b"\1" * 16) == invitation
