@@ -100,8 +100,8 @@ class _Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(receive, self._limit, self._patience)
         answering = _Answering(scope["scheme"], send)
+        body = _Body(receive, self._limit, self._patience, answering)
         if _announced(Headers(scope=scope)) > self._limit:
             await problems.of_http(_too_large(self._limit)).response()(scope, receive, answering.send)
             return
@@ -114,15 +114,18 @@ class _Guard:
 
 
 class _Body:
-    """A request's body as it comes: no larger than the limit, and no slower than patience allows."""
+    """A request's body as it comes: no larger than the limit, and no slower than patience allows.
 
-    def __init__(self, receive: Receive, limit: int, patience: Patience) -> None:
-        self._receive, self._limit, self._patience = receive, limit, patience
+    Once the answer has begun, it is too late to refuse anything: what still comes is for `connections` to end.
+    """
+
+    def __init__(self, receive: Receive, limit: int, patience: Patience, answering: _Answering) -> None:
+        self._receive, self._limit, self._patience, self._answering = receive, limit, patience, answering
         self._received, self._waited, self._complete = 0, 0.0, False
 
     async def receive(self) -> Event:
         """Raises HTTPException."""
-        if self._complete:  # all that can come is that the client leaves
+        if self._complete or self._answering.started:  # a file's answer waits for its client to leave
             return await self._receive()
         now = asyncio.get_running_loop().time
         begin = now()
@@ -130,6 +133,8 @@ class _Body:
             async with asyncio.timeout(self._patience.for_body(self._received) - self._waited):
                 event = await self._receive()
         except TimeoutError:
+            if self._answering.started:
+                return await self._receive()
             raise HTTPException(
                 408,
                 f"Of the body, {self._received} bytes have come in {self._waited + now() - begin:.0f} seconds",
@@ -138,7 +143,7 @@ class _Body:
         self._waited += now() - begin
         self._received += len(event.get("body", b""))
         self._complete = not event.get("more_body", False)
-        if self._received > self._limit:
+        if self._received > self._limit and not self._answering.started:
             raise _too_large(self._limit)
         return event
 

@@ -344,4 +344,4 @@ def service():
 @fuzzed(share=8)
 def test_rounds_go_on_whatever_is_sent_in_between(service):
     service.forget()
-    run_state_machine_as_test(lambda: Rounds(service), settings=few(10, steps=25))
+    run_state_machine_as_test(lambda: Rounds(service), settings=few(6, steps=20))

@@ -182,12 +182,14 @@ def test_an_answer_that_nobody_takes(port, services):
         assert taken < LARGE_FILE
 
 
-def test_an_answer_that_is_taken_slowly_but_steadily_comes_whole(port):
+@pytest.mark.parametrize("header", [b"x: y", b"content-length: 5", b"transfer-encoding: chunked"])
+def test_an_answer_that_is_taken_slowly_but_steadily_comes_whole(port, header):
+    """Also if it was asked for with a body that never comes."""
     with RawConnection(port) as connection:
-        connection.send(get("/releases/targets/large", b"connection: close"))
+        connection.send(get("/releases/targets/large", b"connection: close", header))
         connection.socket.settimeout(20)
         taken = 0
-        while chunk := connection.socket.recv(1 << 18):
+        while chunk := connection.socket.recv(1 << 17):
             taken += len(chunk)
             WAIT.wait(0.01)
         assert taken > LARGE_FILE
