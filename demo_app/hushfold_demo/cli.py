@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import FrameType
 from typing import Annotated, cast
 
 import typer
@@ -19,9 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hushfold.device import EPSILON_LIMIT, DevicePolicy, bundled_model
 from hushfold.errors import HushfoldError
+from hushfold_console.command import INTERRUPTED, run_command
 from hushfold_format import NextWordFiles
 
-from .errors import DemoError, UsageError
+from .errors import UsageError
 from .litert import start_quietly
 from .narration import Narration
 from .personas import personas
@@ -33,8 +32,6 @@ from .task import LOST_OPTION, PHONES_OPTION, ROUNDS_OPTION, SEED_OPTION, FleetT
 from .texts import find, read_people
 from .typist import type_and_prove
 
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit statuses
-
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -42,7 +39,6 @@ app = typer.Typer(
     help="Hushfold on simulated phones.",
 )
 _out = Console(width=None if sys.stdout.isatty() else 80)
-_err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 @app.callback()
@@ -176,23 +172,7 @@ def rehearse_task(
 
 def main() -> None:
     """The console script."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        app()
-    except UsageError as error:
-        sys.exit(_fail(error, MISUSED))
-    except (DemoError, HushfoldError) as error:
-        sys.exit(_fail(error, FAILED))
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def _fail(error: Exception, status: int) -> int:
-    _err.print("Error:", style="bold red", end=" ")
-    _err.print(str(error))
-    return status
+    run_command(app, HushfoldError)
 
 
 if __name__ == "__main__":

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
+from hushfold_console.errors import CommandError, UsageError
 
-class DemoError(Exception):
-    """The demo cannot go on. `message` says what happened and why, `advice` what to do (may be empty)."""
-
-    def __init__(self, message: str, advice: str = "") -> None:
-        super().__init__(message, advice)
-        self.message = message
-        self.advice = advice
-
-    def __str__(self) -> str:
-        return f"{self.message}. {self.advice}" if self.advice else self.message
+__all__ = ["DemoError", "UsageError"]
 
 
-class UsageError(DemoError):
-    """What was asked for makes no sense; nothing was started."""
+class DemoError(CommandError):
+    """The demo cannot go on."""

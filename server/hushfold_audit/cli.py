@@ -7,34 +7,29 @@ mistakes of whoever called it.
 from __future__ import annotations
 
 import os
-import signal
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from hushfold_console.command import FAILED, INTERRUPTED, progress, run_command, stderr
 
 from .canaries import Canaries
 from .cohort import STEPS
-from .errors import AuditError, UsageError
+from .errors import UsageError
 from .planted import PLANTED
 from .report import CONFIDENCE, Audited, Report
 from .setting import Setting
-
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit statuses
 
 _WIDTH = 110
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _out = Console(width=_WIDTH, highlight=False)
-_err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -55,7 +50,7 @@ def audit(
     try:
         report = Report(setting, seed, tuple(_audited(setting, seed, bugs)))
     except KeyboardInterrupt:
-        _err.print("Interrupted: nothing was saved.")
+        stderr.print("Interrupted: nothing was saved.")
         raise typer.Exit(INTERRUPTED) from None
     saved = report.write(output)
     _out.print(report.table())
@@ -91,47 +86,15 @@ def _audited(setting: Setting, seed: int, bugs: Sequence[str]) -> Iterator[Audit
             steps = STEPS * setting.rounds * setting.devices
             with (
                 PLANTED[planted]() if planted else nullcontext(),
-                _progress(f"with a bug: {planted}" if planted else "as it is", steps) as (progress, bar),
+                progress("auditing", steps, f"with a bug: {planted}" if planted else "as it is") as advance,
             ):
-                advance = lambda progress=progress, bar=bar: progress.advance(bar)  # noqa: E731
                 task = run_task(setting, canaries, typists, Path(folder) / str(number), advance)
             yield Audited.of(planted, task, canaries)
 
 
-@contextmanager
-def _progress(what: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
-    if not _err.is_terminal:
-        _err.print(f"auditing: {what}")
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        console=_err,
-        transient=True,
-        disable=not _err.is_terminal,
-    ) as progress:
-        yield progress, progress.add_task(what, total=total)
-
-
 def main() -> None:
     """The console script."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        app()
-    except UsageError as error:
-        sys.exit(_fail(error, MISUSED))
-    except AuditError as error:
-        sys.exit(_fail(error, FAILED))
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def _fail(error: Exception, status: int) -> int:
-    _err.print("Error:", style="bold red", end=" ")
-    _err.print(str(error))
-    return status
+    run_command(app)
 
 
 if __name__ == "__main__":

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
+from hushfold_console.errors import CommandError, UsageError
 
-class AuditError(Exception):
-    """The audit cannot go on. `message` says what happened and why, `advice` what to do (may be empty)."""
-
-    def __init__(self, message: str, advice: str = "") -> None:
-        super().__init__(message, advice)
-        self.message = message
-        self.advice = advice
-
-    def __str__(self) -> str:
-        return f"{self.message}. {self.advice}" if self.advice else self.message
+__all__ = ["AuditError", "UsageError"]
 
 
-class UsageError(AuditError):
-    """What was asked for makes no sense; nothing was audited."""
+class AuditError(CommandError):
+    """The audit cannot go on."""

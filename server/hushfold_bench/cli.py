@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from hushfold_console.command import INTERRUPTED, progress, run_command, stderr
 from hushfold_protocol.encoding import MAX_DIMENSION
 from hushfold_protocol.packing import MAX_BITS, MIN_BITS
 from hushfold_protocol.plan import MAX_COHORT
@@ -25,15 +20,12 @@ from .rounds import encoded_updates, measure_round
 from .setting import BITS, WHOLE_MODEL, Setting
 from .yardsticks import measure_yardsticks
 
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit statuses
-
 _WIDTH = 100
 _DEVICES, _LOST, _QUICK_DEVICES, _QUICK_LOST = (32, 100, 1000), (0, 10, 30), (32,), (10,)
 _TURNS, _QUICK_TURNS = 9, 3
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _out = Console(width=_WIDTH, highlight=False)
-_err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -68,7 +60,7 @@ def bench(
     try:
         report = _measured(settings, measured, 0 if quick else flower, _QUICK_TURNS if quick else _TURNS, output)
     except KeyboardInterrupt:
-        _err.print("Interrupted: no figures were saved.")
+        stderr.print("Interrupted: no figures were saved.")
         raise typer.Exit(INTERRUPTED) from None
     saved = report.write(output)
     for table in terminal_tables(report):
@@ -99,59 +91,26 @@ def _measured(settings: list[Setting], measured: int, flower: int, turns: int, o
             python = make_environment(output / "flower")
         except BenchError as error:
             remarks.append(f"Flower was not measured: {error}.")
-            _err.print(remarks[-1])
+            stderr.print(remarks[-1])
     largest = max(settings, key=lambda setting: setting.devices)  # its devices share the noise among most
-    with _progress("building blocks", turns) as (progress, bar):
-        yardsticks = measure_yardsticks(largest, turns, lambda: progress.advance(bar))
+    with progress("measuring", turns, "building blocks") as advance:
+        yardsticks = measure_yardsticks(largest, turns, advance)
     results = []
     for setting in settings:
         name = f"{setting.devices} devices, {setting.lost} % lost"
-        with _progress(name, 5 * setting.devices) as (progress, bar):
-            advance = lambda progress=progress, bar=bar: progress.advance(bar)  # noqa: E731
+        with progress("measuring", 5 * setting.devices, name) as advance:
             figures = measure_round(setting, measured, encoded_updates(setting), advance)
         peer: FlowerFigures | None = None
         if python is not None and setting.devices <= flower:
-            with _progress(f"Flower, {name}", None):
+            with progress("measuring", None, f"Flower, {name}"):
                 peer = measure_flower(python, setting, measured)
         results.append(Result(figures, peer))
     return Report(largest, machine(), tuple(yardsticks), tuple(results), tuple(remarks))
 
 
-@contextmanager
-def _progress(what: str, total: int | None) -> Iterator[tuple[Progress, TaskID]]:
-    if not _err.is_terminal:
-        _err.print(f"measuring: {what}")
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=_err,
-        transient=True,
-        disable=not _err.is_terminal,
-    ) as progress:
-        yield progress, progress.add_task(what, total=total)
-
-
 def main() -> None:
     """The console script."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        app()
-    except UsageError as error:
-        sys.exit(_fail(error, MISUSED))
-    except BenchError as error:
-        sys.exit(_fail(error, FAILED))
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def _fail(error: Exception, status: int) -> int:
-    _err.print("Error:", style="bold red", end=" ")
-    _err.print(str(error))
-    return status
+    run_command(app)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ from importlib.util import find_spec
 
 import pytest
 
-from hushfold_audit.cli import MISUSED, main
+from hushfold_audit.cli import main
 from hushfold_audit.errors import UsageError
 from hushfold_audit.planted import PLANTED
 from hushfold_audit.setting import Setting
+from hushfold_console.command import MISUSED
 from hushfold_server.tasks import load_task
 
 

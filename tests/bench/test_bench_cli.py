@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from hushfold_bench.cli import MISUSED, main
+from hushfold_bench.cli import main
+from hushfold_console.command import MISUSED
 
 
 def run(folder, *arguments):

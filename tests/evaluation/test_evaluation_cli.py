@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from hushfold_evaluation.cli import MISUSED, main
+from hushfold_console.command import MISUSED
+from hushfold_evaluation.cli import main
 
 COMMAND = [sys.executable, "-m", "hushfold_evaluation.cli"]
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from hushfold.device import bundled_model
-from hushfold_evaluation.cli import MISUSED, main
+from hushfold_console.command import MISUSED
+from hushfold_evaluation.cli import main
 from hushfold_evaluation.contenders import BASE, BY_NAME, CENTRAL, FEDERATED, Prepared
 from hushfold_evaluation.errors import UsageError
 from hushfold_evaluation.federated import Federated, others_of, with_weights, write_people

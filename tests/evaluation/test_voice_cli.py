@@ -11,7 +11,8 @@ import pytest
 from eventually import eventually
 from tone_words import OTHERS, clip, write_set
 
-from hushfold_evaluation.voice.cli import MISUSED, main
+from hushfold_console.command import MISUSED
+from hushfold_evaluation.voice.cli import main
 from hushfold_evaluation.voice.clips import COMMANDS, RATE, Clip, digest, held_out
 
 COMMAND = [sys.executable, "-m", "hushfold_evaluation.voice.cli"]

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -14,10 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from hushfold.errors import HushfoldError
+from hushfold_console.command import INTERRUPTED, run_command
 
 from .contenders import BASE, BY_NAME, CENTRAL, CONTENDERS, Contender, Prepared, prepare
 from .costs import Cost, cost_of
-from .errors import EvaluationError, UsageError
+from .errors import UsageError
 from .federated import Federated, others_of, with_weights, write_people
 from .measuring import measure_all
 from .picture import draw
@@ -26,14 +24,11 @@ from .report import Report
 from .statistics import resamples
 from .texts import Person, PublicTexts, choose, read_people
 
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit statuses
-
 _WIDTH = 80
 _DATA = Path(__file__).parents[3] / "shared" / "data"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _out = Console(width=_WIDTH, highlight=False)
-_err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -167,23 +162,7 @@ def _show(report: Report, output: Path) -> None:
 
 def main() -> None:
     """The console script."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        app()
-    except UsageError as error:
-        sys.exit(_fail(error, MISUSED))
-    except (EvaluationError, HushfoldError) as error:
-        sys.exit(_fail(error, FAILED))
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def _fail(error: Exception, status: int) -> int:
-    _err.print("Error:", style="bold red", end=" ")
-    _err.print(str(error))
-    return status
+    run_command(app, HushfoldError)
 
 
 if __name__ == "__main__":

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
+from collections.abc import Iterable
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from hushfold.errors import HushfoldError
+from hushfold_console.command import INTERRUPTED, progress, run_command, stderr
 
-from ..errors import EvaluationError, UsageError
 from . import federated
 from .measuring import Asked, Results, jobs_of, measure, unheard_commands
 from .report import comparison, tables, write, write_comparison
-
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit statuses
 
 _WIDTH = 80
 _DATA = Path(__file__).parents[4] / "shared" / "data"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _out = Console(width=_WIDTH, highlight=False)
-_err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -67,16 +62,13 @@ def evaluate(
     try:
         results = _measured(asked, jobs, processes, log)
     except KeyboardInterrupt:
-        _err.print("Interrupted: no figures were saved.")
+        stderr.print("Interrupted: no figures were saved.")
         raise typer.Exit(INTERRUPTED) from None
     from .picture import draw  # matplotlib takes seconds to load, and the measuring processes need none
 
     write(output / "report.json", {"speakers": speakers, "minutes": minutes, "seed": seed}, results)
     pictures = draw(results, output)
-    for renderable in tables(results):
-        _out.print("", renderable, sep="\n") if not isinstance(renderable, str) else _out.print(renderable)
-    _out.print()
-    _out.print(f"Saved: {', '.join(map(str, (output / 'report.json', *pictures)))}", soft_wrap=True)
+    _show(tables(results), output / "report.json", *pictures)
 
 
 def _write_others(table: Path, data: Path, seed: int) -> None:
@@ -91,48 +83,24 @@ def _compare(folder: Path, data: Path, seed: int, output: Path) -> None:
     found = federated.compare(folder, unheard_commands(data), seed)
     output.mkdir(parents=True, exist_ok=True)
     write_comparison(output / "federated.json", {"seed": seed}, found)
-    for renderable in comparison(found):
+    _show(comparison(found), output / "federated.json")
+
+
+def _show(renderables: Iterable[Table | str], *saved: Path) -> None:
+    for renderable in renderables:
         _out.print("", renderable, sep="\n") if not isinstance(renderable, str) else _out.print(renderable)
     _out.print()
-    _out.print(f"Saved: {output / 'federated.json'}", soft_wrap=True)
+    _out.print(f"Saved: {', '.join(map(str, saved))}", soft_wrap=True)
 
 
 def _measured(asked: Asked, jobs: list[tuple[str, ...]], processes: int, log: Path) -> Results:
-    total = len(jobs) + (asked.minutes > 0)
-    if not _err.is_terminal:
-        _err.print(f"measuring: {total} jobs")
-    with Progress(
-        TextColumn("measuring"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=_err,
-        transient=True,
-        disable=not _err.is_terminal,
-    ) as progress:
-        bar = progress.add_task("", total=total)
-        return measure(asked, jobs, processes, log, lambda: progress.advance(bar))
+    with progress("measuring", len(jobs) + (asked.minutes > 0)) as advance:
+        return measure(asked, jobs, processes, log, advance)
 
 
 def main() -> None:
     """The console script."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        app()
-    except UsageError as error:
-        sys.exit(_fail(error, MISUSED))
-    except (EvaluationError, HushfoldError) as error:
-        sys.exit(_fail(error, FAILED))
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def _fail(error: Exception, status: int) -> int:
-    _err.print("Error:", style="bold red", end=" ")
-    _err.print(str(error))
-    return status
+    run_command(app, HushfoldError)
 
 
 if __name__ == "__main__":
