@@ -100,21 +100,24 @@ def test_a_body_that_stops_coming(services, path, framing):
         assert connection.ended
 
 
+def trickle(connection, piece):
+    """Send a piece again and again, each soon after the last one, until there is an answer."""
+    connection.socket.settimeout(0.02)
+    for _ in range(1000):
+        connection.send(piece)
+        with suppress(TimeoutError):
+            if connection.socket.recv(1, socket.MSG_PEEK):
+                break
+    else:
+        pytest.fail("nothing ends it")
+    connection.socket.settimeout(20)
+
+
 def test_a_body_that_trickles_without_end(port):
     """Each byte comes before the last one is forgotten; a timeout between two of them would never be reached."""
     with RawConnection(port) as connection:
         connection.send(post("/v1/check-in", b"transfer-encoding: chunked"))
-        connection.socket.settimeout(0.02)
-        sent = 0
-        while True:
-            connection.send(b"1\r\nx\r\n")
-            sent += 1
-            try:
-                if connection.socket.recv(1, socket.MSG_PEEK):
-                    break
-            except TimeoutError:
-                assert sent < 1000
-        connection.socket.settimeout(20)
+        trickle(connection, b"1\r\nx\r\n")
         problem(connection.answer(), 408, "request-timeout")
         assert connection.ended
 
@@ -129,17 +132,7 @@ def test_a_head_that_stops_coming(port, part):
 def test_a_head_that_trickles_without_end(port):
     with RawConnection(port) as connection:
         connection.send(b"GET /health HTTP/1.1\r\nhost: x\r\n")
-        connection.socket.settimeout(0.02)
-        sent = 0
-        while True:
-            connection.send(b"x: y\r\n")
-            sent += 1
-            try:
-                if connection.socket.recv(1, socket.MSG_PEEK):
-                    break
-            except TimeoutError:
-                assert sent < 1000
-        connection.socket.settimeout(20)
+        trickle(connection, b"x: y\r\n")
         problem(connection.answer(), 408, "request-timeout")
 
 
