@@ -129,7 +129,7 @@ class Phones:
         Everybody joins, as on real devices: with noise alone, who finds nothing to learn.
         """
         encoding = plan.update.encoding()
-        total, losses = np.zeros(encoding.padded, np.uint32), []
+        total, losses = np.zeros(encoding.dimension, np.uint32), []
         jobs = [self._pool.submit(_update, model, plan, start) for model in self.models]
         try:
             for job in jobs:

@@ -3,7 +3,7 @@
 An update is encoded in this order; where a step says float32, every operation in it is one rounded float32
 operation, so that a TensorFlow graph can mirror it exactly:
 
-1. Rotate: `rotation.rotate`, float32[d] -> x: float32[D], D the next power of two.
+1. Rotate: `rotation.rotate`, float32[d] -> x: float32[d].
 2. Clip to L2 norm C. The squares are summed in float64 and the root is rounded once to float32, so that the order
    of summation does not matter: norm = float32(sqrt(sum(float64(x)^2))). Where norm > float32(C), as in TFF's
    `clipping_factory`, x = x / (norm / float32(C)) in float32.
@@ -34,7 +34,7 @@ import numpy.typing as npt
 from .errors import EncodingError, RoundingFailed
 from .packing import MAX_BITS, MIN_BITS, EncodedVector
 from .randomness import RandomBytes, system_randomness
-from .rotation import FloatVector, padded_size, rotate, unrotate
+from .rotation import FloatVector, rotate, unrotate, window_size
 from .skellam import MAX_STDDEV, sample_skellam
 
 MAX_DIMENSION = 1 << 24  # values of an update
@@ -121,7 +121,7 @@ class EncodingParameters:
         local_noise = noise_multiplier * clip_norm / math.sqrt(noise_contributors)
         scale = choose_scale(
             clip_norm=clip_norm,
-            padded=padded_size(dimension),
+            dimension=dimension,
             bits=bits,
             cohort_max=cohort_max,
             local_noise=local_noise,
@@ -137,11 +137,6 @@ class EncodingParameters:
         )
 
     @property
-    def padded(self) -> int:
-        """D: coordinates of an encoded update."""
-        return padded_size(self.dimension)
-
-    @property
     def modulus(self) -> int:
         return 1 << self.bits
 
@@ -149,25 +144,25 @@ class EncodingParameters:
     def l2_bound(self) -> float:
         """Greatest L2 norm of a rounded update, in grid steps: the sensitivity of the sum.
 
-        With c = s C, the least of c + sqrt(D), which no rounding exceeds, and
-        sqrt(c^2 + D / 4 + sqrt(2 ln(1 / beta)) (c + sqrt(D) / 2)), which one exceeds with probability at most beta
+        With c = s C, the least of c + sqrt(d), which no rounding exceeds, and
+        sqrt(c^2 + d / 4 + sqrt(2 ln(1 / beta)) (c + sqrt(d) / 2)), which one exceeds with probability at most beta
         (arXiv 2102.06387, section 4.1).
         """
-        clipped, root = self.scale * self.clip_norm, math.sqrt(self.padded)
+        clipped, root = self.scale * self.clip_norm, math.sqrt(self.dimension)
         certain = clipped + root
         if self.beta == 0:
             return certain
         deviation = math.sqrt(-2 * math.log(self.beta)) * (clipped + root / 2)
-        return min(certain, math.sqrt(clipped**2 + self.padded / 4 + deviation))
+        return min(certain, math.sqrt(clipped**2 + self.dimension / 4 + deviation))
 
     @property
     def l1_bound(self) -> float:
-        """Greatest L1 norm of a rounded update: at most sqrt(D) L2, and for integers at most L2^2."""
-        return self.l2_bound * min(math.sqrt(self.padded), self.l2_bound)
+        """Greatest L1 norm of a rounded update: at most sqrt(d) L2, and for integers at most L2^2."""
+        return self.l2_bound * min(math.sqrt(self.dimension), self.l2_bound)
 
 
 def encode(update: FloatVector, parameters: EncodingParameters, randomness: RandomBytes | None = None) -> EncodedVector:
-    """Encodes float32[d] into uint32[D], each below 2^b, with this device's noise in it.
+    """Encodes float32[d] into uint32[d], each below 2^b, with this device's noise in it.
 
     Without `randomness` a fresh stream of the operating system is used, which is what a device must do. Raises
     EncodingError for an update that is not finite or not of the right shape, RoundingFailed as `quantise` does.
@@ -187,7 +182,7 @@ def quantise(
     *,
     rounding: Literal["stochastic", "nearest"] = "stochastic",
 ) -> npt.NDArray[np.int32]:
-    """Steps 1 to 4: float32[d] to int32[D] of an L2 norm of at most `l2_bound`. There is no noise in it yet.
+    """Steps 1 to 4: float32[d] to int32[d] of an L2 norm of at most `l2_bound`. There is no noise in it yet.
 
     "nearest" (half to even) exists to compare with other implementations: it is biased, and can fail for good.
     Raises RoundingFailed after MAX_ROUNDINGS draws that were too long.
@@ -213,26 +208,26 @@ def quantise(
 
 
 def decode_sum(total: EncodedVector, parameters: EncodingParameters) -> FloatVector:
-    """Decodes the sum modulo 2^b of encoded updates, uint32[D], into the sum of the updates, float32[d].
+    """Decodes the sum modulo 2^b of encoded updates, uint32[d], into the sum of the updates, float32[d].
 
     What every server has to compute; that of Hushfold does it inside of a TensorFlow Federated computation, which is
     tested to give the same bits.
     """
-    if total.shape != (parameters.padded,):
-        raise EncodingError(f"a sum has shape ({parameters.padded},), but this one has {total.shape}")
+    if total.shape != (parameters.dimension,):
+        raise EncodingError(f"a sum has shape ({parameters.dimension},), but this one has {total.shape}")
     if int(total.max()) >= parameters.modulus:
         raise EncodingError(f"a value of the sum is not below 2^{parameters.bits}: reduce it first")
     # Move the sign bit to the top of the word and back: the second shift is arithmetic.
     unused = 32 - parameters.bits
     centred = (total << np.uint32(unused)).view(np.int32) >> np.int32(unused)
     rotated = centred.astype(np.float32) / np.float32(parameters.scale)
-    return unrotate(rotated, parameters.rotation_seed, parameters.dimension)
+    return unrotate(rotated, parameters.rotation_seed)
 
 
 def choose_scale(
     *,
     clip_norm: float,
-    padded: int,
+    dimension: int,
     bits: int,
     cohort_max: int,
     local_noise: float,
@@ -240,14 +235,15 @@ def choose_scale(
     """The largest scale at which a coordinate of the sum leaves [-2^(b-1), 2^(b-1)) with at most WRAP_PROBABILITY.
 
     `local_noise` is the standard deviation of one device's noise in units of the weights. With n = cohort_max, the
-    sum in grid steps is that of a rotated vector of norm at most s n C, sub-Gaussian with proxy (s n C)^2 / D; n
-    rounding errors of range 1, with proxy n / 4 (Hoeffding); and Skellam noise of variance v = n (s local_noise)^2,
-    whose cumulant function is v (cosh t - 1). So by Chernoff, with A = (s n C)^2 / D + n / 4 and tau = 2^(b-1),
+    sum in grid steps is that of a rotated vector of norm at most s n C, sub-Gaussian with proxy (s n C)^2 / w, w the
+    rotation's window; n rounding errors of range 1, with proxy n / 4 (Hoeffding); and Skellam noise of variance
+    v = n (s local_noise)^2, whose cumulant function is v (cosh t - 1). So by Chernoff, with A = (s n C)^2 / w + n / 4
+    and tau = 2^(b-1),
 
         P(|sum| >= tau) <= 2 exp(min over t of A t^2 / 2 + v (cosh t - 1) - tau t).
 
     This is the k-sigma rule of arXiv 2102.06387 with the tail of the Skellam, not of a Gaussian, and a stated
-    probability. The grid is never finer than is of use, s C = max(2^14, 16 sqrt(D)), where rounding adds less than
+    probability. The grid is never finer than is of use, s C = max(2^14, 16 sqrt(d)), where rounding adds less than
     0.1 % to the sensitivity, nor than noise can be sampled on. Raises EncodingError if even the rounding errors
     overflow the modulus.
     """
@@ -260,10 +256,10 @@ def choose_scale(
     half, limit = 2.0 ** (bits - 1), math.log(WRAP_PROBABILITY / 2)
 
     def fits(scale: float) -> bool:
-        proxy = (scale * cohort_max * clip_norm) ** 2 / padded + cohort_max / 4
+        proxy = (scale * cohort_max * clip_norm) ** 2 / window_size(dimension) + cohort_max / 4
         return _chernoff_exponent(proxy, cohort_max * (scale * local_noise) ** 2, half) <= limit
 
-    finest = max(float(1 << 14), 16 * math.sqrt(padded)) / clip_norm
+    finest = max(float(1 << 14), 16 * math.sqrt(dimension)) / clip_norm
     if local_noise > 0:
         finest = min(finest, (1 - 1e-12) * MAX_STDDEV / local_noise)
     if fits(finest):
@@ -296,7 +292,7 @@ def _chernoff_exponent(proxy: float, variance: float, threshold: float) -> float
 
 
 def _to_grid(update: FloatVector, parameters: EncodingParameters) -> FloatVector:
-    """Steps 1 to 3: float32[d] to float32[D] in grid steps, not yet rounded."""
+    """Steps 1 to 3: float32[d] to float32[d] in grid steps, not yet rounded."""
     if update.shape != (parameters.dimension,) or update.dtype != np.float32:
         raise EncodingError(
             f"an update must be float32 of shape ({parameters.dimension},), not {update.dtype} of {update.shape}"
@@ -304,8 +300,8 @@ def _to_grid(update: FloatVector, parameters: EncodingParameters) -> FloatVector
     squared_norm = _float_squared_norm(update)  # of float32 values, none of whose squares overflows float64
     if not math.isfinite(squared_norm):
         raise EncodingError("the update has values that are not finite: training diverged; do not send it")
-    # No intermediate sum of the rotation is larger than sqrt(D) times the norm.
-    if squared_norm * parameters.padded > _LARGEST_FLOAT**2:
+    # No intermediate sum of the rotation is larger than sqrt(d) times the norm.
+    if squared_norm * parameters.dimension > _LARGEST_FLOAT**2:
         raise EncodingError("the update would overflow float32 when rotated: training diverged; do not send it")
     x = rotate(update, parameters.rotation_seed)
     norm, clip = np.float32(math.sqrt(_float_squared_norm(x))), np.float32(parameters.clip_norm)

@@ -1,20 +1,25 @@
 """The randomised Hadamard rotation: spreads an update evenly over its coordinates before it is rounded.
 
-    y = H D x / sqrt(n)        x padded with zeros to n, the next power of two
-                               D random signs, H the Walsh-Hadamard matrix of order n
+    y = W2 W1 x                x: d values, y as many
+                               W1 turns the first w, W2 the last w, w the greatest power of two in d
+    W = H S / sqrt(w)          S random signs, fresh ones for each window; H the Walsh-Hadamard matrix of order w
 
-After it each coordinate of a vector of norm c is sub-Gaussian with variance proxy c^2 / n, whatever the vector was
-(Kairouz et al. 2021, arXiv 2102.06387): that is what lets a small modulus hold a sum.
+The windows overlap, unless d is a power of two, where one is enough. So every coordinate is turned at least once, and
+nothing is padded. After it each coordinate of a vector of norm c is sub-Gaussian with variance proxy c^2 / w, whatever
+the vector was: a window holds no more than c, and its signs are independent of what it holds (Kairouz et al. 2021,
+arXiv 2102.06387, for one window). That is what lets a small modulus hold a sum.
 
-The result equals that of `tff.aggregators.HadamardTransformFactory` (TFF 0.87) bit for bit, so that a server which
-undoes the rotation in TensorFlow Federated undoes exactly what the devices did:
+A window equals TensorFlow Federated 0.87's `fast_walsh_hadamard_transform` of values times `sample_rademacher`, and one
+window alone `tff.aggregators.HadamardTransformFactory`, bit for bit, so that a server which undoes the rotation in
+TensorFlow Federated undoes exactly what the devices did:
 
-- The signs are `tf.sign(tf.random.stateless_uniform([n], seed) - 0.5)`: Philox4x32-10 with TensorFlow's key
-  schedule. The seed is public; nothing about privacy rests on it. A uniform of exactly one half gives a sign of 0,
-  as it does in TFF: one coordinate in 2^23 is dropped for a round. It can only lower the norm.
+- The signs are `tf.sign(tf.random.stateless_uniform([w or 2 w], seed) - 0.5)`, the first w for the first window:
+  Philox4x32-10 with TensorFlow's key schedule. The seed is public; nothing about privacy rests on it. A uniform of
+  exactly one half gives a sign of 0, as it does in TFF: one coordinate in 2^23 is dropped for a round. It can only
+  lower the norm.
 - The butterflies add in float32, stride 1 first. Each is one rounded addition of two numbers, so that only the
   order of the strides matters and blocks may be taken in any order.
-- The division by float32(sqrt(n)) comes last.
+- The division by float32(sqrt(w)) comes last.
 """
 
 from __future__ import annotations
@@ -38,32 +43,35 @@ _LOW = np.uint64(0xFFFFFFFF)
 _HIGH_SHIFT = np.uint64(32)
 
 
-def padded_size(dimension: int) -> int:
-    """The next power of two, which is the length of a rotated vector."""
+def window_size(dimension: int) -> int:
+    """w: the greatest power of two that is at most `dimension`."""
     if dimension < 1:
         raise ValueError(f"a vector of {dimension} values cannot be rotated: at least one is needed")
-    return 1 << (dimension - 1).bit_length()
+    return 1 << dimension.bit_length() - 1
 
 
 def rotate(x: FloatVector, seed: Seed) -> FloatVector:
-    """Rotates float32[d] into a new float32[padded_size(d)]; the L2 norm stays, up to rounding."""
-    y = np.zeros(padded_size(x.size), np.float32)
-    y[: x.size] = x
-    _apply_signs(y, seed)
-    _hadamard(y)
+    """Rotates float32[d] into a new float32[d]; the L2 norm stays, up to rounding."""
+    y = np.array(x, np.float32)
+    for number, window in enumerate(_windows(y)):
+        _apply_signs(window, seed, number * window.size)
+        _hadamard(window)
     return y
 
 
-def unrotate(y: FloatVector, seed: Seed, dimension: int) -> FloatVector:
-    """Undoes `rotate`: float32[padded_size(dimension)] into a new float32[dimension]."""
-    if y.size != padded_size(dimension):
-        raise ValueError(
-            f"a rotated vector of {dimension} values has {padded_size(dimension)}, but this one has {y.size}"
-        )
+def unrotate(y: FloatVector, seed: Seed) -> FloatVector:
+    """Undoes `rotate`: float32[d] into a new float32[d]."""
     x = np.array(y, np.float32)
-    _hadamard(x)
-    _apply_signs(x, seed)
-    return x[:dimension]
+    for number, window in reversed(list(enumerate(_windows(x)))):
+        _hadamard(window)
+        _apply_signs(window, seed, number * window.size)
+    return x
+
+
+def _windows(x: FloatVector) -> tuple[FloatVector, ...]:
+    """Views of the first w values and of the last w, where these are not the same."""
+    size = window_size(x.size)
+    return (x,) if size == x.size else (x[:size], x[x.size - size :])
 
 
 def _hadamard(x: FloatVector) -> None:
@@ -119,12 +127,13 @@ def _butterflies(slab: FloatVector, buffers: tuple[FloatVector, FloatVector]) ->
     return source
 
 
-def _apply_signs(x: FloatVector, seed: Seed) -> None:
-    """Multiplies x[i] by sign(u[i] - 1/2), u = tf.random.stateless_uniform([x.size], seed), in place."""
+def _apply_signs(x: FloatVector, seed: Seed, first: int) -> None:
+    """Multiplies x[i] by sign(u[first + i] - 1/2), u = tf.random.stateless_uniform([...], seed), in place."""
     key, counter_high = _key_and_counter(seed)
     for start in range(0, x.size, 4 * _COUNTERS):
         part = x[start : start + 4 * _COUNTERS]
-        low = np.arange(start // 4, (start + part.size + 3) // 4, dtype=np.uint64)
+        block, skipped = divmod(first + start, 4)
+        low = np.arange(block, block + (skipped + part.size + 3) // 4, dtype=np.uint64)
         shape = low.shape
         words = _philox(
             (
@@ -136,7 +145,7 @@ def _apply_signs(x: FloatVector, seed: Seed) -> None:
             key,
         )
         # TensorFlow makes a float32 in [0, 1) of the low 23 bits; one half is 2^22.
-        mantissa = words.reshape(-1)[: part.size] & np.uint32(0x7FFFFF)
+        mantissa = words.reshape(-1)[skipped : skipped + part.size] & np.uint32(0x7FFFFF)
         part *= np.sign(mantissa.view(np.int32) - np.int32(1 << 22))
 
 

@@ -77,5 +77,5 @@ def _encoded(plan: Plan, setting: Setting, canaries: Canaries, typists: Typists,
     parameters = plan.update.encoding()
     updates = [canaries.update(number, parameters.clip_norm) for number in range(setting.canaries)]
     updates += typists.updates(plan, values)
-    silent = np.zeros(parameters.padded, np.uint32)
+    silent = np.zeros(parameters.dimension, np.uint32)
     return [encoding.encode(update, parameters) for update in updates] + [silent] * setting.colluders

@@ -73,7 +73,7 @@ class Server:
         self._memory = peak_memory()
         self._watch = Stopwatch()
         self._stage: server.Stage | server.Opened = server.Joining(plan, setting.authority_key)
-        self._total = np.zeros(plan.update.encoding().padded, np.uint32)
+        self._total = np.zeros(plan.update.encoding().dimension, np.uint32)
 
     def accept(self, sender: int, body: bytes) -> None:
         """One device's message; `sender` is its place in the roster, and no matter for a join."""

@@ -53,7 +53,7 @@ class Report:
     def aes_seconds(self, masks: int) -> float:
         """What plain AES takes for so many masks."""
         rate = next(each.rate for each in self.yardsticks if each.name == AES)
-        return masks * 4 * self.setting.plan().update.encoding().padded / (rate * 1e9)
+        return masks * 4 * self.setting.plan().update.encoding().dimension / (rate * 1e9)
 
     def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
         """Title, head and rows of each table."""

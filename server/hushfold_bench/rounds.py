@@ -117,7 +117,7 @@ def measure_round(
         server_memory=server_costs.memory,
         up=int(statistics.median(sent.values())),
         down=int(statistics.median(received.values())),
-        plaintext=packed_size(plan.update.encoding().padded, setting.bits),
+        plaintext=packed_size(plan.update.encoding().dimension, setting.bits),
         holders=graph.holders,
         threshold=graph.threshold,
         device_masks=int(statistics.median(costs.masks for costs in device_costs)),

@@ -76,7 +76,7 @@ def _blocks(setting: Setting) -> dict[str, tuple[str, int, Callable[[], object]]
     """By name: what it is, how many bytes it handles, and one run of it."""
     encoding = setting.plan().update.encoding()
     update, randomness = setting.update(0), system_randomness()
-    vector = np.zeros(encoding.padded, np.uint32)
+    vector = np.zeros(encoding.dimension, np.uint32)
     values = setting.encoded(0)
     packed = pack(values, encoding.bits)
     source, target = np.ones(1 << 23, np.uint32), np.empty(1 << 23, np.uint32)
@@ -90,7 +90,7 @@ def _blocks(setting: Setting) -> dict[str, tuple[str, int, Callable[[], object]]
 
     seeds = [number.to_bytes(32, "big") for number in range(_MASKS)]
     variance = encoding.local_stddev**2
-    size = 4 * encoding.padded
+    size = 4 * encoding.dimension
     return {
         COPY: ("a copy in memory", target.nbytes, lambda: np.copyto(target, source)),
         AES: ("AES-256-CTR, nothing else", 8 * pieces * _PIECE, aes),

@@ -157,7 +157,7 @@ def _largest_message(database: Database, round_id: str) -> int:
     if invitation is None:
         raise NotFound(f"there is no round {round_id}", "Check in again")
     plan = Plan.decode(Invitation.decode(invitation).plan)
-    vector = packed_size(plan.update.encoding().padded, plan.update.bits)
+    vector = packed_size(plan.update.encoding().dimension, plan.update.bits)
     return max(vector, FOR_EACH_PEER * plan.cohort.maximum) + SMALL
 
 

@@ -102,7 +102,7 @@ class Rehearsal:
         Raises PrivacyError and BudgetSpent as the ledger does, StateError for a sum of another size.
         """
         plan = open_invitation(Invitation.decode(opened.invitation), keys.public_key(self._home, "plan"))
-        if len(total) != 4 * plan.update.encoding().padded:
+        if len(total) != 4 * plan.update.encoding().dimension:
             raise StateError(f"a sum of {len(total)} bytes for an update of {plan.update.dimension} values")
         now = self._time()
         with self._database.begin() as connection:

@@ -356,7 +356,7 @@ class Rounds:
             assert not isinstance(following, secagg.Opened)  # noqa: S101  # no live phase comes after unmasking
             stage = following
         stored = connection.scalar(select(sums.c.total).where(sums.c.round == round_id))
-        size = plan.update.encoding().padded
+        size = plan.update.encoding().dimension
         total = np.zeros(size, np.uint32) if stored is None else np.frombuffer(stored, "<u4").astype(np.uint32)
         step_seconds = load_task(row.spec).schedule.step_seconds
         return _Live(plan, row.phase, row.created_at, row.deadline, step_seconds, stage, total)

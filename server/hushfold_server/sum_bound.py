@@ -50,10 +50,10 @@ def longest_sum(encoding: EncodingParameters, devices: int) -> float:
     variance = devices * encoding.local_stddev**2
     alarm = math.log(3 / FALSE_ALARM)
     along = _skellam_tail(variance, alarm)
-    each = _skellam_tail(variance, alarm + math.log(2 * encoding.padded))
+    each = _skellam_tail(variance, alarm + math.log(2 * encoding.dimension))
     largest = alarm * each**2 / 3
-    spread = 2 * alarm * encoding.padded * (3 * variance**2 + variance)
-    noise = encoding.padded * variance + largest + math.sqrt(largest**2 + spread)
+    spread = 2 * alarm * encoding.dimension * (3 * variance**2 + variance)
+    noise = encoding.dimension * variance + largest + math.sqrt(largest**2 + spread)
     return math.sqrt(room**2 + 2 * room * along + noise)
 
 

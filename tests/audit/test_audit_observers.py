@@ -65,7 +65,7 @@ def small_task(seed):
         parameters = plan.update.encoding()
         updates = [canaries.update(number, parameters.clip_norm) for number in range(DEVICES - colluders)]
         vectors = [encode(update, parameters, noise) for update in updates]
-        vectors += [np.zeros(parameters.padded, np.uint32)] * colluders
+        vectors += [np.zeros(parameters.dimension, np.uint32)] * colluders
         total, uploads = cohort.secure_sum(plan, vectors)
         end -= decode_sum(total, parameters) / DEVICES
         rounds.append(SeenRound(plan, uploads, total))

@@ -51,7 +51,7 @@ class Knowledge:
                 size = self.session.size
                 sharers, senders = messages.from_bitmap(told.sharers, size), messages.from_bitmap(told.senders, size)
                 self.peers[index] = self.holders[index] & sharers | senders
-                self.uploads[index] = unpack(answer.vector, encoding.padded, encoding.bits)
+                self.uploads[index] = unpack(answer.vector, encoding.dimension, encoding.bits)
             case _, messages.Unmask():
                 for entry in answer.seeds:
                     self.seed_shares[entry.index][index] = entry.share

@@ -59,7 +59,7 @@ class Device:
 def make_device(plan: Plan, identity: Identity, name: str, min_cohort: int = 2) -> Device:
     """A device whose randomness and vector follow from its name, so that a run can be repeated byte for byte."""
     key = hashlib.sha256(f"randomness of {name}".encode()).digest()
-    words = AesCtrStream(hashlib.sha256(f"vector of {name}".encode()).digest())(4 * plan.update.encoding().padded)
+    words = AesCtrStream(hashlib.sha256(f"vector of {name}".encode()).digest())(4 * plan.update.encoding().dimension)
     vector = np.frombuffer(words, "<u4") >> np.uint32(32 - plan.update.bits)
     session = DeviceSession(
         plan,
@@ -85,7 +85,7 @@ class CheatingServer:
         self.devices = sorted(devices, key=lambda d: device_id(d.identity.certificate.public_key))
         self.roster = messages.Roster(tuple(device.session.join for device in self.devices))
         self.exchanges: list[Exchange] = []
-        self.total = np.zeros(plan.update.encoding().padded, np.uint32)
+        self.total = np.zeros(plan.update.encoding().dimension, np.uint32)
 
     # -------------------------------------------------------------- one message
 

@@ -177,7 +177,7 @@ class Cohort:
 
 def make_vectors(count: int, plan: Plan, seed: int = 0) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
-    size = plan.update.encoding().padded
+    size = plan.update.encoding().dimension
     return [rng.integers(0, 1 << plan.update.bits, size, np.uint64).astype(np.uint32) for _ in range(count)]
 
 

@@ -232,15 +232,15 @@ class IndependentDevice:
         return "Uploaded", encode("Masked", session=self.id, vector=vector, signature=signature)
 
     def masked(self, peers: set[int]) -> bytes:
-        bits, padded = self.plan.update.bits, 1 << (self.plan.update.dimension - 1).bit_length()
+        bits, size = self.plan.update.bits, self.plan.update.dimension
         packed = int.from_bytes(self.vector, "little")
-        values = [packed >> bits * i & (1 << bits) - 1 for i in range(padded)]
+        values = [packed >> bits * i & (1 << bits) - 1 for i in range(size)]
         total = np.array(values, np.int64)
         for seed, sign in self.masks(peers):
-            stream = Cipher(algorithms.AES(seed), modes.CTR(bytes(16))).encryptor().update(bytes(4 * padded))
+            stream = Cipher(algorithms.AES(seed), modes.CTR(bytes(16))).encryptor().update(bytes(4 * size))
             total += sign * np.frombuffer(stream, "<u4").astype(np.int64)
         number = sum((int(value) % (1 << bits)) << bits * i for i, value in enumerate(total))
-        return number.to_bytes((padded * bits + 7) // 8, "little")
+        return number.to_bytes((size * bits + 7) // 8, "little")
 
     def masks(self, peers: set[int]) -> Iterator[tuple[bytes, int]]:
         yield self.derive(self.seed, b"self", self.index, self.index), 1

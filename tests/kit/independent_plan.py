@@ -46,7 +46,7 @@ def judge(plan: Any, policy: Mapping[str, float]) -> float:
     bound = rounding_bound(update)
     demand(bound <= 2**30, "too fine a grid", PlanRefused)
     variance = (cohort.floor - colluders) * update.local_stddev**2
-    l1 = bound * min(math.sqrt(padded(update.dimension)), bound)
+    l1 = bound * min(math.sqrt(update.dimension), bound)
     epsilon = max(0.0, min(at_order(a, renyi(a, l1, bound, variance), plan.delta) for a in ORDERS))
     demand(epsilon <= policy["max_round_epsilon"], f"epsilon {epsilon}", PlanRefused)
     return epsilon
@@ -65,12 +65,8 @@ def at_order(a: int, r: float, delta: float) -> float:
 # ------------------------------------------------------------------ section 6
 
 
-def padded(d: int) -> int:
-    return 1 << (d - 1).bit_length()
-
-
 def rounding_bound(update: Any) -> float:
-    k, size = update.scale * update.clip_norm, padded(update.dimension)
+    k, size = update.scale * update.clip_norm, update.dimension
     certain = k + math.sqrt(size)
     if update.beta == 0:
         return certain
@@ -80,20 +76,26 @@ def rounding_bound(update: Any) -> float:
 
 def to_grid(x: Floats, update: Any) -> Floats:
     """Steps 1 to 3: rotated, clipped and scaled."""
-    size = padded(update.dimension)
-    y = np.zeros(size, np.float32)
-    y[: x.size] = x * np.array(signs(x.size, update.rotation_seed_0, update.rotation_seed_1), np.float32)
-    stride = 1
-    while stride < size:
-        for start in range(0, size, 2 * stride):
-            one, other = y[start : start + stride].copy(), y[start + stride : start + 2 * stride].copy()
-            y[start : start + stride], y[start + stride : start + 2 * stride] = one + other, one - other
-        stride *= 2
-    y /= np.sqrt(np.float32(size))
+    w = max(2**exponent for exponent in range(25) if 2**exponent <= x.size)
+    drawn = np.array(signs(2 * w, update.rotation_seed_0, update.rotation_seed_1), np.float32)
+    y = x.copy()
+    y[:w] = hadamard(y[:w] * drawn[:w])
+    if w < x.size:
+        y[-w:] = hadamard(y[-w:] * drawn[w:])
     norm, clip = np.float32(math.sqrt(sum(float(value) ** 2 for value in y))), np.float32(update.clip_norm)
     if norm > clip:
         y /= norm / clip
     return y * np.float32(update.scale)
+
+
+def hadamard(x: Floats) -> Floats:
+    y, stride = x.copy(), 1
+    while stride < y.size:
+        for start in range(0, y.size, 2 * stride):
+            one, other = y[start : start + stride].copy(), y[start + stride : start + 2 * stride].copy()
+            y[start : start + stride], y[start + stride : start + 2 * stride] = one + other, one - other
+        stride *= 2
+    return y / np.sqrt(np.float32(y.size))
 
 
 def signs(count: int, seed_0: int, seed_1: int) -> list[int]:

@@ -44,7 +44,7 @@ def of_encoding() -> dict[str, Any]:
     for number, parameters in enumerate(_ENCODINGS):
         rng = np.random.default_rng(number)
         update = rng.integers(-64, 65, parameters.dimension).astype(np.float32) / np.float32(8)
-        values = rng.integers(0, parameters.modulus, parameters.padded, np.uint64).astype(np.uint32)
+        values = rng.integers(0, parameters.modulus, parameters.dimension, np.uint64).astype(np.uint32)
         first, second = parameters.rotation_seed
         asked = {**asdict(parameters), "rotation_seed_0": first, "rotation_seed_1": second}
         del asked["rotation_seed"]

@@ -70,7 +70,7 @@ def test_shares_of_a_wrong_form_are_refused_and_the_round_goes_on(fault):
 def test_a_vector_of_another_length_changes_no_sum(content):
     heard, masking = shared()
     answer = heard.tell(CHEAT, masking.announcement(CHEAT))
-    total = np.ones(PLAN.update.encoding().padded, np.uint32)
+    total = np.ones(PLAN.update.encoding().dimension, np.uint32)
     if len(content) != len(answer.vector):
         with pytest.raises(Refused, match="the masked vector is malformed"):
             masking.accept(CHEAT, replace(answer, vector=content), total)
@@ -248,7 +248,7 @@ def test_a_device_that_colludes_can_replace_its_vector_after_it_has_masked_it_bu
     """A masked vector plus anything is a masked vector: the same as another vector, and no more than one of them."""
     heard, masking = shared()
     bits = PLAN.update.bits
-    shift = np.arange(PLAN.update.encoding().padded, dtype=np.uint32)
+    shift = np.arange(PLAN.update.encoding().dimension, dtype=np.uint32)
     for number in range(COUNT):
         masked = heard.tell(number, masking.announcement(number))
         if number == COLLUDER:

@@ -90,7 +90,7 @@ def test_no_key_stream_is_used_in_two_rounds():
         plan = replace(PLAN, round_number=number, round_id=bytes([number]) * 16)
         heard, _ = uploaded(plan=plan)  # the same names, hence the same keys and vectors
         for device, masked in sent(heard, messages.Masked).items():
-            vector = unpack(masked.vector, plan.update.encoding().padded, plan.update.bits)
+            vector = unpack(masked.vector, plan.update.encoding().dimension, plan.update.bits)
             masks.add((vector - heard.devices[device].vector & (1 << plan.update.bits) - 1).tobytes())
     assert len(masks) == 2 * COUNT
 

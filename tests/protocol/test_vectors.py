@@ -39,7 +39,7 @@ def device_of(vector):
         Certificate.decode(content["certificate"]),
         content["authority_key"],
     )
-    update = unpack(content["vector"], plan.update.encoding().padded, plan.update.bits)
+    update = unpack(content["vector"], plan.update.encoding().dimension, plan.update.bits)
     device = DeviceSession(
         plan,
         identity,
@@ -78,7 +78,7 @@ def test_a_whole_honest_session():
             answer = device.receive(decoded(exchange["told"], vector["told_to_all"]))
             assert answer == decoded(exchange["answer"])
     plan = Plan.decode(bytes.fromhex(vector["devices"][0]["plan"]))
-    size, bits = plan.update.encoding().padded, plan.update.bits
+    size, bits = plan.update.encoding().dimension, plan.update.bits
     in_sum = [each for each in vector["devices"] if len(each["exchanges"]) == 4]
     assert len(in_sum) == len(vector["devices"]) - 1
     uploaded = [unpack(bytes.fromhex(each["vector"]), size, bits) for each in in_sum]

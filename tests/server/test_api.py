@@ -160,7 +160,7 @@ def test_every_message_of_a_step_fits_into_the_limit_of_its_round(tmp_path, size
     database = Database(tmp_path / "server.db")
     open_round(database, plan, NOW)
     limit = api_module._largest_message(database, plan.round_id.hex())
-    vector = bytes(packed_size(plan.update.encoding().padded, plan.update.bits))
+    vector = bytes(packed_size(plan.update.encoding().dimension, plan.update.bits))
     for kind in (step.answer for step in STEPS.values() if step.answer is not messages.Join):
         fields = {}
         for name, codec in codecs_of(kind).items():

@@ -41,7 +41,7 @@ def test_learning_never_asks_for_the_runtime_of_tff() -> None:
         )
         state = learning.initial_state()
         learning.prepare(state)
-        learning.update(state, np.ones(learning.encoding.padded, np.uint32), 1)
+        learning.update(state, np.ones(learning.encoding.dimension, np.uint32), 1)
         with pytest.raises(AssertionError, match="runtime was asked"):
             learning.process.initialize()
 

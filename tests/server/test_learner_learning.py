@@ -46,7 +46,7 @@ def assert_equal(first: LearningState, second: LearningState) -> None:
 
 
 def some_total(learning: Learning, seed: int = 0) -> np.ndarray:
-    steps = np.random.default_rng(seed).integers(-5_000_000, 5_000_000, learning.encoding.padded)
+    steps = np.random.default_rng(seed).integers(-5_000_000, 5_000_000, learning.encoding.dimension)
     return (steps % learning.encoding.modulus).astype(np.uint32)
 
 
@@ -204,6 +204,6 @@ def reckless_learning() -> Learning:
 
 def test_a_step_to_weights_that_are_not_finite_is_an_error() -> None:
     reckless = reckless_learning()
-    total = np.full(reckless.encoding.padded, reckless.encoding.modulus // 2, np.uint32)
+    total = np.full(reckless.encoding.dimension, reckless.encoding.modulus // 2, np.uint32)
     with pytest.raises(LearningDiverged, match="not finite"):
         reckless.update(reckless.initial_state(), total, 1)

@@ -3,7 +3,7 @@
 On a client: concatenate, rotate, clip, scale, round, add noise, reduce modulo 2^b. On the server: decode the sum, undo
 the rotation, divide by the count, split. In between there is nothing but two secure modular sums:
 
-    vector   int64[D], modulo 2^b
+    vector   int64[d], modulo 2^b
     count    int32, modulo `COUNT_MODULUS`: a one from each client
 
 Real devices upload the vector alone, encoded by numpy; participation is public, so the server fills in the count.
@@ -29,6 +29,8 @@ import tensorflow_federated as tff
 
 from hushfold_protocol.encoding import MAX_ROUNDINGS, EncodingParameters
 
+from .rotation import RotationFactory
+
 Rounding = Literal["stochastic", "nearest"]
 
 COUNT_MODULUS = 1 << 16
@@ -40,19 +42,17 @@ def build_aggregator(
 ) -> tff.aggregators.UnweightedAggregationFactory:
     """The unweighted mean of updates of `parameters.dimension` float32 values, in whatever tensors they come.
 
-    `parameters.rotation_seed` is not used: TFF draws a seed when the process is initialised and steps it every round.
+    `parameters.rotation_seed` is not used: a seed is drawn when the process is initialised and stepped every round.
     `rounding="nearest"` makes a client deterministic if there is no noise either, to compare implementations.
     """
     return tff.aggregators.UnweightedMeanFactory(
-        value_sum_factory=tff.aggregators.concat_factory(
-            tff.aggregators.HadamardTransformFactory(_EncodedSum(parameters, rounding))
-        ),
+        value_sum_factory=tff.aggregators.concat_factory(RotationFactory(_EncodedSum(parameters, rounding))),
         count_sum_factory=tff.aggregators.SecureModularSumFactory(COUNT_MODULUS),
     )
 
 
 class _EncodedSum(tff.aggregators.UnweightedAggregationFactory):
-    """Sums rotated updates, float32[D], as integers modulo 2^b; its state is how they are encoded."""
+    """Sums rotated updates, float32[d], as integers modulo 2^b; its state is how they are encoded."""
 
     def __init__(self, parameters: EncodingParameters, rounding: Rounding) -> None:
         self._parameters = parameters
@@ -60,10 +60,10 @@ class _EncodedSum(tff.aggregators.UnweightedAggregationFactory):
 
     def create(self, value_type: tff.types.TensorType) -> tff.templates.AggregationProcess:
         parameters, rounding = self._parameters, self._rounding
-        if value_type != tff.TensorType(np.float32, [parameters.padded]):
+        if value_type != tff.TensorType(np.float32, [parameters.dimension]):
             raise ValueError(
-                f"the encoding is for updates of {parameters.dimension} values, {parameters.padded} when rotated, but "
-                f"the model's update is a {value_type} when rotated: make the parameters for this model and part"
+                f"the encoding is for updates of {parameters.dimension} values, but the model's update is a "
+                f"{value_type}: make the parameters for this model and part"
             )
 
         # Kept in the state, not in the graph: Grappler would turn the division by a constant scale into a
@@ -105,13 +105,13 @@ class _EncodedSum(tff.aggregators.UnweightedAggregationFactory):
 
 
 def _clip(x: tf.Tensor, clip_norm: tf.Tensor) -> tf.Tensor:
-    """Scales float32[D] down to an L2 norm of at most `clip_norm`."""
+    """Scales float32[d] down to an L2 norm of at most `clip_norm`."""
     norm = tf.cast(tf.sqrt(tf.reduce_sum(tf.square(tf.cast(x, tf.float64)))), tf.float32)
     return tf.cond(norm > clip_norm, lambda: x / (norm / clip_norm), lambda: x)
 
 
 def _quantise(grid: tf.Tensor, squared_bound: int, rounding: Rounding) -> tf.Tensor:
-    """Rounds float32[D] to int64[D] of a squared L2 norm of at most `squared_bound`.
+    """Rounds float32[d] to int64[d] of a squared L2 norm of at most `squared_bound`.
 
     A device that finds no such rounding in MAX_ROUNDINGS draws sits the round out. A simulated client cannot, so the
     simulation stops.

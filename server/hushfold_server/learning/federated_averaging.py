@@ -91,10 +91,10 @@ def assert_only_secure_slots(form: MapReduceForm, encoding: EncodingParameters) 
                 f"the {kind} slot of the process would carry {slot} from every device, without noise",
                 "Aggregate nothing but the update: no metrics, no norms, no clipped counts",
             )
-    expected = [(np.dtype(np.int64), (encoding.padded,)), (np.dtype(np.int32), ())]
+    expected = [(np.dtype(np.int64), (encoding.dimension,)), (np.dtype(np.int32), ())]
     if [(np.dtype(leaf.dtype), tuple(leaf.shape)) for leaf in leaf_types(modular).values()] != expected:
         raise InsecureSlot(
-            f"the modular slot of the process is {modular} instead of one vector int64[{encoding.padded}] and one "
+            f"the modular slot of the process is {modular} instead of one vector int64[{encoding.dimension}] and one "
             "count int32",
             "Build the process with build_aggregator, for this encoding and without metrics",
         )

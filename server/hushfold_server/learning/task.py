@@ -172,8 +172,8 @@ class Learning:
             ValueError: this cannot be the sum of a round of this task.
             LearningDiverged: the new state is not finite.
         """
-        if total.dtype != np.uint32 or total.shape != (self.encoding.padded,):
-            raise ValueError(f"a sum is uint32 of ({self.encoding.padded},), not {total.dtype} of {total.shape}")
+        if total.dtype != np.uint32 or total.shape != (self.encoding.dimension,):
+            raise ValueError(f"a sum is uint32 of ({self.encoding.dimension},), not {total.dtype} of {total.shape}")
         if int(total.max()) >= self.encoding.modulus:
             raise ValueError(f"a value of the sum is not below 2^{self.encoding.bits}: reduce it first")
         if not 1 <= survivors < COUNT_MODULUS:
