@@ -243,9 +243,9 @@ def choose_scale(
         P(|sum| >= tau) <= 2 exp(min over t of A t^2 / 2 + v (cosh t - 1) - tau t).
 
     This is the k-sigma rule of arXiv 2102.06387 with the tail of the Skellam, not of a Gaussian, and a stated
-    probability. The grid is never finer than is of use, s C = max(2^14, 16 sqrt(d)), where rounding adds less than
-    0.1 % to the sensitivity, nor than noise can be sampled on. Raises EncodingError if even the rounding errors
-    overflow the modulus.
+    probability. The grid is never finer than is of use, s C = max(2^13, 8 sqrt(d)), where rounding adds 0.2 % to the
+    sensitivity (a finer one would take more samples for the same noise), nor than noise can be sampled on. Raises
+    EncodingError if even the rounding errors overflow the modulus.
     """
     if not (0 < clip_norm < math.inf and 0 <= local_noise < math.inf):
         raise EncodingError(
@@ -259,7 +259,7 @@ def choose_scale(
         proxy = (scale * cohort_max * clip_norm) ** 2 / window_size(dimension) + cohort_max / 4
         return _chernoff_exponent(proxy, cohort_max * (scale * local_noise) ** 2, half) <= limit
 
-    finest = max(float(1 << 14), 16 * math.sqrt(dimension)) / clip_norm
+    finest = max(float(1 << 13), 8 * math.sqrt(dimension)) / clip_norm
     if local_noise > 0:
         finest = min(finest, (1 - 1e-12) * MAX_STDDEV / local_noise)
     if fits(finest):
