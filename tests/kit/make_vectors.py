@@ -1,12 +1,12 @@
 """Test vectors for a device in any language: `python tests/kit/make_vectors.py` writes tests/protocol/vectors/.
 
 One file for each attack of a cheating server, named after it; `honest-session.json` with all that is said in a whole
-session; `plans.json` with plans and the policy that judges them; `neighbours.json` and `encoding.json` with what
-devices compute for themselves and must compute alike. docs/protocol.md says how a device is tried with them. Everything
-is deterministic, so the files change only with the protocol. Bytes are hexadecimal; messages are encoded as
+session, and `honest-plan.json` with a plan that is agreed to; `neighbours.json` and `encoding.json` with what devices
+compute for themselves and must compute alike. docs/protocol.md says how a device is tried with them. Everything is
+deterministic, so the files change only with the protocol. Bytes are hexadecimal; messages are encoded as
 `hushfold_protocol.wire` says.
 
-A device of a vector starts from
+A device that is invited starts from its `policy` and the `plan_key` that it trusts. A device of a session starts from
 
     identity_key  its Ed25519 private key; `certificate` and `authority_key` belong to it
     plan          the round that it joins, at the time `now` (unix seconds, all along)
@@ -117,7 +117,7 @@ def vectors() -> dict[str, str]:
         of_an_honest_session(),
         number_vectors.of_encoding(),
         number_vectors.of_neighbours(),
-        plan_attacks.as_vectors(),
+        *plan_attacks.as_vectors(),
         *map(of_attack, ATTACKS.values()),
     ]
     return {f"{each['name']}.json": json.dumps(each, indent=1) + "\n" for each in made}

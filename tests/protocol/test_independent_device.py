@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from independent_device import IndependentDevice
 from independent_neighbours import neighbours
 from make_vectors import ATTACKS, FOLDER
+from plan_attacks import PLAN_ATTACKS
 
 from hushfold_protocol import errors
 from hushfold_protocol.packing import pack
@@ -113,19 +114,27 @@ def test_it_encodes_alike(case):
     assert independent_plan.pack(case["values"], parameters.bits).hex() == case["packed"]
 
 
-def test_it_judges_plans_alike():
-    vector = read("plans")
+def judged(vector, told):
+    """Epsilon of an invitation that it agrees to."""
+    device = vector["device"]
+    ((kind, message),) = told.items()
+    invited = independent_messages.decode(kind, bytes.fromhex(message))
+    independent_device.verify(bytes.fromhex(device["plan_key"]), b"plan", invited.plan, invited.signature)
+    return independent_plan.judge(independent_messages.decode("Plan", invited.plan), device["policy"])
 
-    def judge(invitation):
-        invited = independent_messages.decode("Invitation", bytes.fromhex(invitation))
-        independent_device.verify(bytes.fromhex(vector["plan_key"]), b"plan", invited.plan, invited.signature)
-        return independent_plan.judge(independent_messages.decode("Plan", invited.plan), vector["policy"])
 
-    assert judge(vector["accepted"]["invitation"]) == pytest.approx(vector["accepted"]["epsilon"], abs=1e-6)
-    for case in vector["refused"]:
-        with pytest.raises(independent_messages.ProtocolError) as raised:
-            judge(case["invitation"])
-        assert type(raised.value).__name__ == case["error"], case["name"]
+def test_it_agrees_to_the_plan_that_is_agreed_to():
+    vector = read("honest-plan")
+    accepted = vector["accepted"]
+    assert judged(vector, accepted["told"]) == pytest.approx(accepted["epsilon"], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", PLAN_ATTACKS)
+def test_it_refuses_each_plan_that_is_an_attack(name):
+    vector = read(name)
+    with pytest.raises(independent_messages.ProtocolError) as raised:
+        judged(vector, vector["refused"]["told"])
+    assert type(raised.value).__name__ == vector["refused"]["error"]
 
 
 def test_in_a_sparse_graph_it_says_what_a_real_device_says(monkeypatch):

@@ -8,11 +8,12 @@ import json
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from good_plan import GOOD, POLICY
 from make_vectors import ATTACKS, FOLDER, vectors
-from plan_attacks import GOOD, PLAN_ATTACKS, POLICY
+from plan_attacks import PLAN_ATTACKS
 
 from hushfold_protocol import errors, messages
-from hushfold_protocol.messages import Certificate, Invitation
+from hushfold_protocol.messages import Certificate
 from hushfold_protocol.packing import pack, unpack
 from hushfold_protocol.plan import DevicePolicy, Plan
 from hushfold_protocol.randomness import AesCtrStream
@@ -86,21 +87,28 @@ def test_a_whole_honest_session():
     assert pack(total.astype(np.uint32), bits).hex() == vector["sum"]
 
 
-def test_plans():
-    vector = read("plans")
-    plan_key, policy = bytes.fromhex(vector["plan_key"]), DevicePolicy(**vector["policy"])
-    assert policy == POLICY
+def judged(vector, told):
+    """The plan of an invitation, and its curve, if a device agrees to it."""
+    device = vector["device"]
+    plan = open_invitation(decoded(told), bytes.fromhex(device["plan_key"]))
+    return plan, DevicePolicy(**device["policy"]).check(plan)
 
-    def judge(encoded):
-        plan = open_invitation(Invitation.decode(bytes.fromhex(encoded)), plan_key)
-        return policy.check(plan).epsilon(plan.delta)
 
-    assert judge(vector["accepted"]["invitation"]) == pytest.approx(vector["accepted"]["epsilon"], abs=1e-6)
-    assert len(vector["refused"]) == len(PLAN_ATTACKS)
-    for case in vector["refused"]:
-        with pytest.raises(getattr(errors, case["error"])) as raised:
-            judge(case["invitation"])
-        assert case["says"] in str(raised.value), case["name"]
+def test_a_plan_that_is_agreed_to():
+    vector = read("honest-plan")
+    assert DevicePolicy(**vector["device"]["policy"]) == POLICY
+    plan, curve = judged(vector, vector["accepted"]["told"])
+    assert curve.epsilon(plan.delta) == pytest.approx(vector["accepted"]["epsilon"], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", PLAN_ATTACKS)
+def test_a_device_refuses_the_plan_that_the_vector_says(name):
+    vector = read(name)
+    refused = vector["refused"]
+    with pytest.raises(getattr(errors, refused["error"])) as raised:
+        judged(vector, refused["told"])
+    assert type(raised.value).__name__ == refused["error"]
+    assert refused["says"] in str(raised.value)
 
 
 @pytest.mark.parametrize("attack", PLAN_ATTACKS.values(), ids=PLAN_ATTACKS)
