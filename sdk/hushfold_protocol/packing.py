@@ -1,7 +1,7 @@
 """Vectors of b-bit integers as bytes: the lowest bits first, without padding between values.
 
-Where b is a multiple of four, two values fill whole bytes and are handled together, as one number in a 64-bit word: as
-quick as numpy can be. All other widths go byte by byte.
+Where b is the width of an integer of numpy's, it does the work. Where it is another multiple of four, two values fill
+whole bytes and are handled together, as one number in a 64-bit word. All other widths go byte by byte.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ EncodedVector = npt.NDArray[np.uint32]
 
 MIN_BITS, MAX_BITS = 8, 32
 
+_WHOLE = {8: "u1", 16: "<u2", 32: "<u4"}  # widths of numpy's own integers
 _CHUNK = 1 << 14  # values at a time, an even number: they stay in the cache
 _WORD = 8  # bytes that are read for a pair of values, which may need fewer
 
@@ -40,8 +41,8 @@ def pack(vector: EncodedVector, bits: int) -> bytes:
     _check_bits(bits)
     if bits < 32 and vector.size and int(vector.max()) >> bits:
         raise ValueError(f"a value does not fit {bits} bits")
-    if bits == 32:
-        return vector.astype("<u4", copy=False).tobytes()
+    if bits in _WHOLE:
+        return vector.astype(_WHOLE[bits], copy=False).tobytes()
     packed = np.empty(packed_size(vector.size, bits), np.uint8)
     pack_part = _pack_pairs if bits % 4 == 0 else _pack_pieces
     for part, target in _parts(vector, packed, bits):
@@ -68,8 +69,8 @@ def add_packed(total: EncodedVector, data: bytes, bits: int) -> None:
     unused = 8 * len(data) - total.size * bits
     if unused and data[-1] >> (8 - unused):
         raise ValueError("the unused bits of the last byte are not zero")
-    if bits == 32:
-        total += np.frombuffer(data, "<u4")
+    if bits in _WHOLE:
+        total += np.frombuffer(data, _WHOLE[bits])
         return
     if bits % 4 == 0:
         _add_pairs(total, data, bits)

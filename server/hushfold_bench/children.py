@@ -56,8 +56,8 @@ class _MaskCounter:
         self._apply = crypto.apply_masks
         patch.object(crypto, "apply_masks", self._counting).start()
 
-    def _counting(self, vector: EncodedVector, masks: Iterable[tuple[bytes, int]]) -> None:
-        self._apply(vector, (self._one_more(mask) for mask in masks))
+    def _counting(self, vector: EncodedVector, masks: Iterable[tuple[bytes, int]], bits: int) -> None:
+        self._apply(vector, (self._one_more(mask) for mask in masks), bits)
 
     def _one_more(self, mask: tuple[bytes, int]) -> tuple[bytes, int]:
         self.count += 1

@@ -12,6 +12,8 @@ from typing import Any
 
 from rich.table import Table
 
+from hushfold_protocol.secagg.crypto import mask_width
+
 from .peer import FlowerFigures
 from .rounds import ENCODE, RoundFigures
 from .setting import WHOLE_MODEL, Setting
@@ -53,7 +55,7 @@ class Report:
     def aes_seconds(self, masks: int) -> float:
         """What plain AES takes for so many masks."""
         rate = next(each.rate for each in self.yardsticks if each.name == AES)
-        return masks * 4 * self.setting.plan().update.encoding().dimension / (rate * 1e9)
+        return masks * mask_width(self.setting.bits) * self.setting.dimension / (rate * 1e9)
 
     def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
         """Title, head and rows of each table."""

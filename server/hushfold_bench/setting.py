@@ -19,8 +19,8 @@ from hushfold_protocol.signing import issue_certificate
 
 WHOLE_MODEL = 1_412_826
 """Values in an update of the shipped next-word model."""
-BITS = 20
-"""Of the modulus, the server's default for a whole model."""
+BITS = 16
+"""Of the modulus: what the server takes for a whole model and this noise multiplier."""
 NOW = 1_800_000_000.0  # unix seconds: no clock is read
 UPDATES = 4  # different ones; devices take turns
 

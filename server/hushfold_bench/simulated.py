@@ -79,8 +79,8 @@ class SimulatedDevices:
                 return _LEFT_OUT
             return pair_seed(private, public, session, one, other)
 
-        def masks(vector: EncodedVector, some: Iterable[tuple[bytes, int]]) -> None:
-            apply_masks(vector, ((seed, sign) for seed, sign in some if seed != _LEFT_OUT))
+        def masks(vector: EncodedVector, some: Iterable[tuple[bytes, int]], bits: int) -> None:
+            apply_masks(vector, ((seed, sign) for seed, sign in some if seed != _LEFT_OUT), bits)
 
         with (
             patch.object(device, "open_session", self._open),

@@ -18,7 +18,7 @@ from hushfold_protocol.encoding import encode
 from hushfold_protocol.packing import add_packed, pack
 from hushfold_protocol.randomness import system_randomness
 from hushfold_protocol.rotation import rotate
-from hushfold_protocol.secagg.crypto import apply_masks
+from hushfold_protocol.secagg.crypto import apply_masks, mask_width
 from hushfold_protocol.skellam import sample_skellam
 
 from .setting import Setting
@@ -94,7 +94,11 @@ def _blocks(setting: Setting) -> dict[str, tuple[str, int, Callable[[], object]]
     return {
         COPY: ("a copy in memory", target.nbytes, lambda: np.copyto(target, source)),
         AES: ("AES-256-CTR, nothing else", 8 * pieces * _PIECE, aes),
-        "masks": (f"{_MASKS} masks added", _MASKS * size, lambda: apply_masks(vector, ((seed, 1) for seed in seeds))),
+        "masks": (
+            f"{_MASKS} masks added",
+            _MASKS * mask_width(encoding.bits) * encoding.dimension,
+            lambda: apply_masks(vector, ((seed, 1) for seed in seeds), encoding.bits),
+        ),
         "noise": (
             f"noise for {encoding.dimension:,} values, stddev {encoding.local_stddev:,.0f}",
             4 * encoding.dimension,

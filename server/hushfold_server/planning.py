@@ -21,41 +21,58 @@ from hushfold_protocol.privacy import calibrate, round_curve
 from .errors import TaskFileError
 from .tasks import TaskSpec
 
+ROUNDING = 0.025
+"""Of the sensitivity: what 16 bits a value may cost, with a fifth less to send and half as much to mask."""
+
 
 def encoding_for(spec: TaskSpec, dimension: int) -> EncodingParameters:
     """How updates of `dimension` values are encoded in this task. The rotation seed is (0, 0); plans have their own.
 
     Where the task names a target epsilon, z is the least with which a device that takes part in every one of
-    `schedule.rounds` rounds spends no more. Raises TaskFileError if the task's numbers cannot be met.
+    `schedule.rounds` rounds spends no more. Of the task's moduli it is the first on whose grid rounding adds at most
+    `ROUNDING` to the sensitivity, or else the last. Raises TaskFileError if the task's numbers cannot be met.
     """
-    cohort, privacy = spec.cohort.parameters, spec.privacy
+    *narrow, widest = spec.bits
+    for bits in narrow:
+        try:
+            encoding = _encoding(spec, dimension, bits)
+        except EncodingError:
+            continue
+        if encoding.l2_bound <= (1 + ROUNDING) * encoding.scale * encoding.clip_norm:
+            return encoding
     try:
-        multiplier = privacy.noise_multiplier
-        if multiplier is None:
-            assert privacy.target_epsilon is not None  # noqa: S101  # the task file has one of the two
-            multiplier = calibrate(
-                privacy.target_epsilon,
-                privacy.delta,
-                spec.schedule.rounds,
-                dimension=dimension,
-                clip_norm=privacy.clip_norm,
-                bits=spec.bits,
-                cohort_max=cohort.maximum,
-                noise_contributors=cohort.noise_contributors,
-                beta=privacy.beta,
-            )
-        return EncodingParameters.for_cohort(
-            dimension=dimension,
-            clip_norm=privacy.clip_norm,
-            noise_multiplier=multiplier,
-            bits=spec.bits,
-            cohort_max=cohort.maximum,
-            noise_contributors=cohort.noise_contributors,
-            rotation_seed=(0, 0),
-            beta=privacy.beta,
-        )
+        return _encoding(spec, dimension, widest)
     except EncodingError as error:
         raise TaskFileError([f"[privacy] cannot be met for {dimension} values: {error}"]) from None
+
+
+def _encoding(spec: TaskSpec, dimension: int, bits: int) -> EncodingParameters:
+    """`encoding_for` with this modulus. Raises EncodingError."""
+    cohort, privacy = spec.cohort.parameters, spec.privacy
+    multiplier = privacy.noise_multiplier
+    if multiplier is None:
+        assert privacy.target_epsilon is not None  # noqa: S101  # the task file has one of the two
+        multiplier = calibrate(
+            privacy.target_epsilon,
+            privacy.delta,
+            spec.schedule.rounds,
+            dimension=dimension,
+            clip_norm=privacy.clip_norm,
+            bits=bits,
+            cohort_max=cohort.maximum,
+            noise_contributors=cohort.noise_contributors,
+            beta=privacy.beta,
+        )
+    return EncodingParameters.for_cohort(
+        dimension=dimension,
+        clip_norm=privacy.clip_norm,
+        noise_multiplier=multiplier,
+        bits=bits,
+        cohort_max=cohort.maximum,
+        noise_contributors=cohort.noise_contributors,
+        rotation_seed=(0, 0),
+        beta=privacy.beta,
+    )
 
 
 def noise_multiplier_of(encoding: EncodingParameters, noise_contributors: int) -> float:

@@ -45,8 +45,8 @@ from hushfold_protocol.plan import MAX_COHORT, CohortParameters
 from .errors import TaskFileError
 from .toml_tables import Faults, TomlTable, read
 
-ADAPTER_BITS = 32  # an adapter is small: the widest modulus costs kilobytes and makes rounding negligible
-WHOLE_BITS = 20  # a whole model is not: 20 packed bits per value, at a little more rounding
+ADAPTER_BITS = (32,)  # an adapter is small: the widest modulus costs kilobytes and makes rounding negligible
+WHOLE_BITS = (16, 20)  # a whole model is not: 16 packed bits a value if the grid is fine enough for them
 
 _U32 = (1 << 32) - 1
 _DAY = 86_400.0  # seconds
@@ -200,9 +200,11 @@ class TaskSpec(TomlTable):
         return self.task.name
 
     @property
-    def bits(self) -> int:
-        """b: sums are taken modulo 2^b."""
-        return self.privacy.bits or (WHOLE_BITS if self.task.part == "whole" else ADAPTER_BITS)
+    def bits(self) -> tuple[int, ...]:
+        """b, for sums modulo 2^b: the first with which rounding costs little, see `planning`, or else the last."""
+        if self.privacy.bits:
+            return (self.privacy.bits,)
+        return WHOLE_BITS if self.task.part == "whole" else ADAPTER_BITS
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -65,7 +65,7 @@ def test_small_rounds_are_measured_and_the_figures_saved(tmp_path):
     assert "measuring" not in done.stdout
     written = json.loads((tmp_path / "out" / "bench.json").read_text())
     assert [each["figures"]["setting"] for each in written["results"]] == [
-        {"devices": devices, "lost": 10, "dimension": 60, "bits": 20, "seed": 5} for devices in (8, 9)
+        {"devices": devices, "lost": 10, "dimension": 60, "bits": 16, "seed": 5} for devices in (8, 9)
     ]
     assert written["results"][0]["figures"]["device_masks"] == 8
     assert (tmp_path / "out" / "bench.md").read_text().startswith(written["machine"])

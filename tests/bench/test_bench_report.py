@@ -12,7 +12,7 @@ from hushfold_bench.setting import WHOLE_MODEL, Setting
 from hushfold_bench.timing import Seconds
 from hushfold_bench.yardsticks import AES, Yardstick, measure_yardsticks
 
-MASK = 4 * WHOLE_MODEL  # bytes of one mask of the whole model
+MASK = 2 * WHOLE_MODEL  # bytes of one mask of the whole model
 
 
 def figures(devices, lost, *, device=0.02, server=0.2, dimension=WHOLE_MODEL, up=5_300_000, memory=100_000_000):
@@ -113,7 +113,7 @@ def test_building_blocks_are_held_against_aes_of_the_same_turn():
     assert len(turns) == 3
     assert {"copy", AES, "masks", "noise", "rotation", "encoding", "packing", "adding"} == set(measured)
     assert measured[AES].aes == 1.0
-    assert measured["masks"].handled == 64 * 4 * 3000
+    assert measured["masks"].handled == 64 * 2 * 3000
     assert measured["noise"].handled == 4 * 3000
     for each in measured.values():
         assert each.rate == pytest.approx(each.handled / each.seconds / 1e9)

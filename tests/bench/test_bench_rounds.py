@@ -20,7 +20,7 @@ def test_a_round_sums_and_counts():
     assert figures.device_masks == 14
     assert figures.server_masks == 12 + 2 * 12
     assert (figures.holders, figures.threshold) == (14, 8)
-    assert figures.plaintext == 300 * 20 // 8
+    assert figures.plaintext == 300 * 16 // 8
     assert figures.plaintext < figures.up < figures.plaintext + 50_000
     assert figures.down > 14 * 14  # the roster alone has more than that
     assert len(steps) == 14 * len(STEPS)

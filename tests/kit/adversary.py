@@ -87,6 +87,7 @@ class Knowledge:
 
     def open(self, members: Sequence[int]) -> EncodedVector | None:
         """The sum of these uploads without masks; None if there is a mask in it that is neither known nor cancels."""
+        bits = self.session.plan.update.bits
         masks: Counter[tuple[int, int]] = Counter()  # by pair of devices; a device's own by twice itself
         for one in members:
             masks[one, one] += 1
@@ -98,9 +99,8 @@ class Knowledge:
                 seed = self._seed_of_mask(one, other)
                 if seed is None:
                     return None
-                crypto.apply_mask(total, seed, -sign)
-        crypto.reduce(total, self.session.plan.update.bits)
-        return total
+                crypto.apply_masks(total, [(seed, -sign)], bits)
+        return total & np.uint32((1 << bits) - 1)
 
     def _seed_of_mask(self, one: int, other: int) -> bytes | None:
         session = self.session

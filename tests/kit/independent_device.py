@@ -237,8 +237,9 @@ class IndependentDevice:
         values = [packed >> bits * i & (1 << bits) - 1 for i in range(size)]
         total = np.array(values, np.int64)
         for seed, sign in self.masks(peers):
-            stream = Cipher(algorithms.AES(seed), modes.CTR(bytes(16))).encryptor().update(bytes(4 * size))
-            total += sign * np.frombuffer(stream, "<u4").astype(np.int64)
+            width = 2 if bits <= 16 else 4
+            stream = Cipher(algorithms.AES(seed), modes.CTR(bytes(16))).encryptor().update(bytes(width * size))
+            total += sign * np.frombuffer(stream, f"<u{width}").astype(np.int64)
         number = sum((int(value) % (1 << bits)) << bits * i for i, value in enumerate(total))
         return number.to_bytes((size * bits + 7) // 8, "little")
 

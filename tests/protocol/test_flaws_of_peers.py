@@ -55,7 +55,7 @@ def test_mask_seeds_are_not_folded_to_fewer_bits():
     masks = set()
     for bit in range(256):
         mask = np.zeros(8, np.uint32)
-        crypto.apply_mask(mask, (int.from_bytes(seed, "big") ^ 1 << bit).to_bytes(32, "big"), 1)
+        crypto.apply_masks(mask, [((int.from_bytes(seed, "big") ^ 1 << bit).to_bytes(32, "big"), 1)], 32)
         masks.add(mask.tobytes())
     assert len(masks) == 256
 

@@ -181,57 +181,80 @@ def test_a_share_is_bound_to_sender_receiver_and_session():
             crypto.decrypt_shares(key, sealed, session, sender, receiver)
 
 
-def test_mask_stream_is_aes_ctr():
+def numbers(stream: bytes, bits: int) -> np.ndarray:
+    """What a stream adds to each value, modulo 2^bits."""
+    return np.frombuffer(stream, "<u2" if bits <= 16 else "<u4").astype(np.uint32) & np.uint32(2**bits - 1)
+
+
+WIDTHS = pytest.mark.parametrize("bits", [8, 15, 16, 17, 20, 32])
+
+
+@WIDTHS
+def test_mask_stream_is_aes_ctr(bits):
     """NIST SP 800-38A, F.5.5: AES-256-CTR, here with the counter at zero, checked against plain AES."""
     key = bytes(range(32))
-    vector = np.zeros(8, np.uint32)
-    crypto.apply_mask(vector, key, 1)
+    vector = np.zeros(16 if bits <= 16 else 8, np.uint32)
+    crypto.apply_masks(vector, [(key, 1)], bits)
     ecb = Cipher(algorithms.AES(key), modes.ECB()).encryptor()
     blocks = ecb.update(bytes(16)) + ecb.update((1).to_bytes(16, "big"))
-    assert vector.astype("<u4").tobytes() == blocks
-    crypto.apply_mask(vector, key, -1)
+    np.testing.assert_array_equal(vector, numbers(blocks, bits))
+    crypto.apply_masks(vector, [(key, -1)], bits)
     assert not vector.any()
 
 
-def test_a_long_mask_is_one_stream():
+@WIDTHS
+def test_a_long_mask_is_one_stream(bits):
     """However the vector is cut to be masked: a stream that starts again would mask two values with one mask."""
     key, size = bytes(range(32)), 2 * crypto._CHUNK + 3
     counters = np.zeros((size // 4 + 1, 2), ">u8")
     counters[:, 1] = np.arange(len(counters))
     blocks = Cipher(algorithms.AES(key), modes.ECB()).encryptor().update(counters.tobytes())
     vector = np.ones(size, np.uint32)
-    crypto.apply_mask(vector, key, 1)
-    np.testing.assert_array_equal(vector, np.frombuffer(blocks, "<u4", count=size) + np.uint32(1))
-    crypto.apply_mask(vector, key, -1)
+    crypto.apply_masks(vector, [(key, 1)], bits)
+    np.testing.assert_array_equal(vector, (numbers(blocks, bits)[:size] + np.uint32(1)) & np.uint32(2**bits - 1))
+    crypto.apply_masks(vector, [(key, -1)], bits)
     assert (vector == 1).all()
 
 
-def test_many_masks_at_once_are_each_of_them():
+@WIDTHS
+def test_no_two_values_share_a_mask(bits):
+    """A mask that were as wide as fewer bits than the modulus would show the upper bits of every value."""
+    vector = np.zeros(1 << 12, np.uint32)
+    crypto.apply_masks(vector, [(bytes(32), 1)], bits)
+    assert vector.max() < 1 << bits
+    for bit in range(bits):  # each bit of a value is masked, and by a bit of its own
+        assert 0.45 < ((vector >> np.uint32(bit)) & np.uint32(1)).mean() < 0.55
+    assert len(np.unique(vector)) > 0.9 * min(1 << bits, 1 << 12) * (1 if bits > 12 else 0.6)
+
+
+@WIDTHS
+def test_many_masks_at_once_are_each_of_them(bits):
     """However many streams are open at a time, and whatever piece of the vector is at hand."""
     seeds = [bytes([number]) * 32 for number in range(crypto._STREAMS + 3)]
     signs = [1 if number % 3 else -1 for number in range(len(seeds))]
-    one_by_one = np.arange(crypto._CHUNK + 5, dtype=np.uint32)
-    at_once = one_by_one.copy()
+    start = np.arange(crypto._CHUNK + 5, dtype=np.uint32) & np.uint32(2**bits - 1)
+    one_by_one, at_once = start.copy(), start.copy()
     for seed, sign in zip(seeds, signs, strict=True):
-        crypto.apply_mask(one_by_one, seed, sign)
-    crypto.apply_masks(at_once, zip(seeds, signs, strict=True))
+        crypto.apply_masks(one_by_one, [(seed, sign)], bits)
+    crypto.apply_masks(at_once, zip(seeds, signs, strict=True), bits)
     np.testing.assert_array_equal(at_once, one_by_one)
-    crypto.apply_masks(at_once, zip(seeds, [-sign for sign in signs], strict=True))
-    np.testing.assert_array_equal(at_once, np.arange(at_once.size))
+    crypto.apply_masks(at_once, zip(seeds, [-sign for sign in signs], strict=True), bits)
+    np.testing.assert_array_equal(at_once, start)
 
 
+@pytest.mark.parametrize("bits", [16, 20])
 @pytest.mark.parametrize("threads", [1, 2, 3, 5])
-def test_masks_are_the_same_however_many_threads_make_them(threads):
+def test_masks_are_the_same_however_many_threads_make_them(threads, bits):
     """More masks than are open at a time, over a vector that is cut at other places than they are."""
     seeds = [(hashlib.sha256(bytes([i])).digest(), 1 if i % 3 else -1) for i in range(crypto._STREAMS + 9)]
     size = 3 * crypto._CHUNK + 5
     expected = np.zeros(size, np.uint32)
     for seed, sign in seeds:
         stream = Cipher(algorithms.AES(seed), modes.CTR(bytes(16))).encryptor().update(bytes(4 * size))
-        expected += np.uint32(sign % 2**32) * np.frombuffer(stream, "<u4")
+        expected += np.uint32(sign % 2**32) * numbers(stream, bits)[:size]
     vector = np.zeros(size, np.uint32)
-    crypto.apply_masks(vector, iter(seeds), threads)
-    np.testing.assert_array_equal(vector, expected)
+    crypto.apply_masks(vector, iter(seeds), bits, threads)
+    np.testing.assert_array_equal(vector, expected & np.uint32(2**bits - 1))
 
 
 def test_what_makes_the_seeds_may_fail():
@@ -242,4 +265,4 @@ def test_what_makes_the_seeds_may_fail():
         raise Refused("no seed")
 
     with pytest.raises(Refused, match="no seed"):
-        crypto.apply_masks(np.zeros(4 * crypto._CHUNK, np.uint32), seeds(), 2)
+        crypto.apply_masks(np.zeros(4 * crypto._CHUNK, np.uint32), seeds(), 20, 2)

@@ -180,12 +180,12 @@ class Attack:
         total = np.zeros(size, np.uint32)
         for index in group:
             total += unpack(self.uploads[index].vector, size, 32)
-            crypto.apply_mask(total, crypto.self_seed(self.seeds[index], session.id, index), -1)
+            crypto.apply_masks(total, [(crypto.self_seed(self.seeds[index], session.id, index), -1)], 32)
         for one, other in self.masks:
             if one in group and other not in group:
                 public = session.joins[one].masking_key
                 seed = crypto.pair_seed(private[other], public, session.id, one, other)
-                crypto.apply_mask(total, seed, -crypto.pair_sign(one, other))
+                crypto.apply_masks(total, [(seed, -crypto.pair_sign(one, other))], 32)
         return total
 
 

@@ -8,7 +8,7 @@ from task_files import task_file
 from hushfold_protocol.plan import DevicePolicy, ModelReference, Plan
 from hushfold_protocol.privacy import round_curve
 from hushfold_server.errors import TaskFileError
-from hushfold_server.planning import encoding_for, extrapolated_epsilon, make_plan
+from hushfold_server.planning import ROUNDING, encoding_for, extrapolated_epsilon, make_plan
 from hushfold_server.tasks import load_task
 
 DIMENSION = 1_500
@@ -61,6 +61,30 @@ def test_what_cannot_be_met_is_a_fault_of_the_task_file():
     spec = load_task(task_file(privacy={"noise_multiplier": None, "target_epsilon": "0.0001"}))
     with pytest.raises(TaskFileError, match=r"\[privacy\] cannot be met for 1500 values: .*Use more bits"):
         encoding_for(spec, DIMENSION)
+
+
+@pytest.mark.parametrize(("multiplier", "bits"), [("0.1", 16), ("1.0", 16), ("1.4", 20), ("10.0", 20)])
+def test_a_whole_model_is_summed_modulo_as_few_bits_as_cost_little(multiplier, bits):
+    """On 16 bits more noise takes a coarser grid, until rounding adds to the sensitivity what is more than its share."""
+    task = {"task": {"part": '"whole"'}, "privacy": {"noise_multiplier": multiplier}}
+    encoding = encoding_for(load_task(task_file(**task)), 1_412_826)
+    assert encoding.bits == bits
+    assert encoding.l2_bound <= (1 + ROUNDING) * encoding.scale * encoding.clip_norm
+
+
+@pytest.mark.parametrize("bits", [16, 20, 24])
+def test_a_task_may_name_its_modulus(bits):
+    task = {"task": {"part": '"whole"'}, "privacy": {"noise_multiplier": "10.0", "bits": str(bits)}}
+    assert encoding_for(load_task(task_file(**task)), 1_412_826).bits == bits
+
+
+def test_a_target_epsilon_is_met_on_the_modulus_that_is_taken():
+    privacy = {"noise_multiplier": None, "target_epsilon": "0.5"}
+    spec = load_task(task_file(task={"part": '"whole"'}, privacy=privacy))
+    encoding = encoding_for(spec, 200_000)
+    assert encoding.bits == 20
+    spent = (spec.schedule.rounds * round_curve(encoding, spec.cohort.parameters.noise_contributors)).epsilon(1e-6)
+    assert 0.499 < spent <= 0.5
 
 
 def test_a_plan_says_what_the_task_says():

@@ -21,7 +21,7 @@ from ..packing import EncodedVector
 
 LABEL = b"hushfold/v1/secagg/"  # of every hash and derivation in a session
 _CHUNK = 1 << 15  # values of four bytes: three times 128 KiB stay in the second-level cache
-_BLOCK = 4  # values that one AES block masks
+_BLOCK = 16  # bytes of a block of AES, and a multiple of the values that it masks
 _STREAMS = 64  # mask streams that are open at a time
 _THREADS = min(os.cpu_count() or 1, 8)  # that masks are made by
 _ZEROS = bytes(4 * _CHUNK)
@@ -114,34 +114,36 @@ def pair_sign(one: int, other: int) -> int:
     return 1 if one < other else -1
 
 
-def apply_mask(vector: EncodedVector, seed: bytes, sign: int) -> None:
-    """Adds (`sign` = 1) or subtracts (-1) the AES-256-CTR stream of `seed` in place, modulo 2^32.
-
-    Arithmetic modulo 2^b follows by dropping the upper bits at the end (`reduce`). A seed is used for one vector of one
-    session only, so the counter starts at zero.
-    """
-    apply_masks(vector, [(seed, sign)])
+def mask_width(bits: int) -> int:
+    """Bytes of a value's mask: two where a sum modulo 2^bits has room in them, else four."""
+    return 2 if bits <= 16 else 4
 
 
-def apply_masks(vector: EncodedVector, masks: Iterable[tuple[bytes, int]], threads: int = _THREADS) -> None:
-    """`apply_mask` for each seed and sign of `masks`, which may be an iterator.
+def apply_masks(vector: EncodedVector, masks: Iterable[tuple[bytes, int]], bits: int, threads: int = _THREADS) -> None:
+    """Adds (sign 1) or subtracts (sign -1) the AES-256-CTR stream of each seed, in place, modulo 2^bits.
+
+    Value i of a mask is the little-endian number in bytes w i to w (i + 1) - 1 of the stream, w = `mask_width(bits)`. A
+    seed is used for one vector of one session only, so the counter starts at zero. `masks` may be an iterator.
 
     A piece of the vector stays in the cache while many masks are applied to it: to fetch and store the vector for each
     of them would take as long as to make the masks. Each of `threads` has a part of the vector to itself; meanwhile the
     iterator makes the next seeds.
     """
+    width = mask_width(bits)
     step = max(-(-vector.size // (_BLOCK * threads)) * _BLOCK, _CHUNK)
-    parts = [(vector[start : start + step], start // _BLOCK) for start in range(0, vector.size, step)]
+    parts = [(vector[start : start + step], start * width // _BLOCK) for start in range(0, vector.size, step)]
     remaining = iter(masks)
     under_way: list[Future[None]] = []
     with ThreadPoolExecutor(threads) as pool:
         while some := list(islice(remaining, _STREAMS)):
             _finish(under_way)
             if len(parts) == 1:  # not worth a thread
-                _apply(*parts[0], some)
+                _apply(*parts[0], some, width)
             else:
-                under_way = [pool.submit(_apply, part, block, some) for part, block in parts]
+                under_way = [pool.submit(_apply, part, block, some, width) for part, block in parts]
         _finish(under_way)
+    if bits < 32:
+        vector &= np.uint32((1 << bits) - 1)
 
 
 def _finish(under_way: Iterable[Future[None]]) -> None:
@@ -149,23 +151,20 @@ def _finish(under_way: Iterable[Future[None]]) -> None:
         part.result()
 
 
-def _apply(part: EncodedVector, block: int, masks: Sequence[tuple[bytes, int]]) -> None:
+def _apply(part: EncodedVector, block: int, masks: Sequence[tuple[bytes, int]], width: int) -> None:
     """Applies masks to the part of a vector that begins with AES block number `block` of each stream."""
-    buffer = bytearray(4 * _CHUNK + 16)
-    words = np.frombuffer(buffer, "<u4", count=_CHUNK)
+    buffer = bytearray(width * _CHUNK + _BLOCK)
+    words = np.frombuffer(buffer, f"<u{width}", count=_CHUNK)
     counter = modes.CTR(block.to_bytes(16, "big"))
     streams = [
         (Cipher(algorithms.AES(seed), counter).encryptor(), np.add if sign > 0 else np.subtract) for seed, sign in masks
     ]
     for start in range(0, part.size, _CHUNK):
-        piece = part[start : start + _CHUNK]
-        zeros, mask = memoryview(_ZEROS)[: 4 * piece.size], words[: piece.size]
+        values = part[start : start + _CHUNK]
+        piece = values.astype(words.dtype, copy=False)
+        zeros, mask = memoryview(_ZEROS)[: piece.nbytes], words[: piece.size]
         for stream, operation in streams:
             stream.update_into(zeros, buffer)
             operation(piece, mask, out=piece)
-
-
-def reduce(vector: EncodedVector, bits: int) -> None:
-    """Takes every value modulo 2^bits, in place."""
-    if bits < 32:
-        vector &= np.uint32((1 << bits) - 1)
+        if piece is not values:
+            values[...] = piece

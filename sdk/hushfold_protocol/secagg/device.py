@@ -172,8 +172,7 @@ def on_delivery(state: Shared, delivery: Delivery, vector: EncodedVector) -> tup
         raise TooFew(f"{len(present)} holders of this device's secrets shared, {session.threshold} are needed")
     received = _open_shares(state, delivery, sharers)
     masked = vector.copy()
-    crypto.apply_masks(masked, _masks(state, (present | received.keys()) - {index}))
-    crypto.reduce(masked, bits)
+    crypto.apply_masks(masked, _masks(state, (present | received.keys()) - {index}), bits)
     seed_shares = state.own | {peer: plain[: shamir.SHARE_BYTES] for peer, plain in received.items()}
     key_shares = {peer: plain[shamir.SHARE_BYTES :] for peer, plain in received.items()}
     following = Uploaded(session, index, state.identity, sharers, seed_shares, key_shares)

@@ -288,8 +288,7 @@ class Opened:
     def unmask(self, total: EncodedVector) -> EncodedVector:
         """The sum of the survivors' vectors modulo 2^bits, from `total`, which is left unchanged."""
         result = total.copy()
-        crypto.apply_masks(result, self._masks())
-        crypto.reduce(result, self.session.plan.update.bits)
+        crypto.apply_masks(result, self._masks(), self.session.plan.update.bits)
         return result
 
     def _masks(self) -> Iterator[tuple[bytes, int]]:
