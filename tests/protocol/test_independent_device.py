@@ -137,10 +137,11 @@ def test_it_refuses_each_plan_that_is_an_attack(name):
     assert type(raised.value).__name__ == vector["refused"]["error"]
 
 
-def test_in_a_sparse_graph_it_says_what_a_real_device_says(monkeypatch):
+@pytest.mark.parametrize("bits", [16, 20])
+def test_in_a_sparse_graph_it_says_what_a_real_device_says(monkeypatch, bits):
     """Beside 103 real devices, three of which are lost on the way. The first is played twice, by both."""
     share_work(monkeypatch)
-    plan = make_plan(bits=20, floor=80, maximum=104, gamma=0.05, dimension=10)
+    plan = make_plan(bits=bits, floor=80, maximum=104, gamma=0.05, dimension=10)
     cohort = Cohort(plan, make_vectors(104, plan))
     identity, key = cohort.devices[0].state.identity, bytes(range(32))
     real = cohort.devices[0] = DeviceSession(

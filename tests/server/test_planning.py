@@ -65,7 +65,7 @@ def test_what_cannot_be_met_is_a_fault_of_the_task_file():
 
 @pytest.mark.parametrize(("multiplier", "bits"), [("0.1", 16), ("1.0", 16), ("1.4", 20), ("10.0", 20)])
 def test_a_whole_model_is_summed_modulo_as_few_bits_as_cost_little(multiplier, bits):
-    """On 16 bits more noise takes a coarser grid, until rounding adds to the sensitivity what is more than its share."""
+    """On 16 bits more noise takes a coarser grid, until rounding adds too much to the sensitivity."""
     task = {"task": {"part": '"whole"'}, "privacy": {"noise_multiplier": multiplier}}
     encoding = encoding_for(load_task(task_file(**task)), 1_412_826)
     assert encoding.bits == bits
