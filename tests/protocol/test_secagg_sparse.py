@@ -164,8 +164,17 @@ def test_masks_are_towards_the_chosen_and_those_who_chose(sparse, monkeypatch):
     assert len(made) == 2 * len(expected)
 
 
-@pytest.mark.parametrize("fault", ["one less", "itself", "one more", "no seal", "beyond the roster"])
-def test_server_refuses_shares_for_others_than_k_holders(fault, sparse):
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("one less", "shares for 5 devices, they are for 6 others"),
+        ("itself", "shares for 6 devices, they are for 6 others"),
+        ("one more", "shares for 7 devices, they are for 6 others"),
+        ("no seal", "5 shares for 6 devices"),
+        ("beyond the roster", "beyond the roster"),
+    ],
+)
+def test_server_refuses_shares_for_others_than_k_holders(fault, said, sparse):
     cohort = make_cohort()
     sharing = cohort.join()
     index = cohort.index[0]
@@ -184,7 +193,7 @@ def test_server_refuses_shares_for_others_than_k_holders(fault, sparse):
         case _:
             receivers, sealed = [*receivers[1:], COUNT + 1], shares.sealed
     bitmap = sum(1 << receiver for receiver in receivers).to_bytes(2, "little")
-    with pytest.raises(ProtocolError):
+    with pytest.raises(ProtocolError, match=said):
         sharing.accept(index, replace(shares, receivers=bitmap, sealed=sealed))
     assert sharing.accept(index, shares).sealed.keys() == {index}
 
