@@ -12,14 +12,14 @@ from functools import partial
 
 import numpy as np
 import pytest
-import test_learner
 import test_publisher
 from cohort import AUTHORITY_KEY
 from killing import EVERY_MOVE, Killing, die_at, moves
+from learner_server import Server as LearnerServer
+from learner_server import averaging_learner
 from small_model import WEIGHTS
 from sqlalchemy import select, update
 from task_files import task_file
-from test_learner import averaging_learner
 from test_rounds import Server as RoundsServer
 
 from hushfold_protocol import messages
@@ -138,7 +138,7 @@ def play_a_round_that_is_aborted(at, tmp_path, killing):
 
 def play_a_task(tmp_path, killing, learner_module):
     """From its launch to the release of what two rounds have taught it."""
-    server = test_learner.Server(tmp_path / "home", learner_module)
+    server = LearnerServer(tmp_path / "home", learner_module)
     server.offer()
     spec = task_file(task={"name": '"words"', "population": '"words"'}, schedule={"rounds": "2"})
 
@@ -174,7 +174,7 @@ def play_a_sum_that_is_discarded(tmp_path, killing, learner_module):
 
 
 def launched(tmp_path, learner_module, **changes):
-    server = test_learner.Server(tmp_path / "home", learner_module)
+    server = LearnerServer(tmp_path / "home", learner_module)
     server.offer()
     server.launch(**changes)
     return server
