@@ -10,7 +10,7 @@ seed it does not know are taken for uniform and independent: a sum that one of t
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -142,15 +142,20 @@ class Adversary:
                 known.collude(index, heard.devices[number].joined, sent)
         known.reconstruct()
 
-    def opens(self) -> dict[frozenset[int], EncodedVector]:
-        """Every sum of honest devices' vectors that can be opened, by the numbers of the devices in it."""
+    def opens(self, tried: Iterable[Collection[int]] | None = None) -> dict[frozenset[int], EncodedVector]:
+        """Every sum of honest devices' vectors that can be opened, by the numbers of the devices in it.
+
+        tried: the sets of devices that may be in it; any set by default, which is for small sessions.
+        """
         found = {}
         for known in self._known.values():
-            honest = [index for index in sorted(known.uploads) if known.numbers[index] not in self._colluders]
-            for members in _subsets(honest):
-                total = known.open(members)
+            honest = {known.numbers[index] for index in known.uploads} - self._colluders
+            for numbers in _subsets(sorted(honest)) if tried is None else tried:
+                if not honest.issuperset(numbers):
+                    continue
+                total = known.open([known.numbers.index(number) for number in numbers])
                 if total is not None:
-                    found[frozenset(known.numbers[index] for index in members)] = total
+                    found[frozenset(numbers)] = total
         return found
 
 

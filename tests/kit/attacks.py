@@ -1,9 +1,10 @@
 """What one attack of a cheating server is, and what attacks have in common.
 
-The attacks are in two tables by what the server lies about: `roster_attacks` (who is in the session, and has shared)
-and `list_attacks` (who has survived, and who has consented to that). Each is a function that names the refusal that it
-must meet, and the protection (`cut`) without which it would succeed: then the sum over `Played.prize`, of fewer honest
-devices than the plan promises, is open. Where there is no `cut`, it does not fail by one protection alone.
+The attacks are in three tables by what the server lies about: `roster_attacks` (who is in the session, and has shared),
+`list_attacks` (who has survived, and who has consented to that) and `sparse_attacks` (who has shared, and with whom,
+where not all do with all). Each is a function that names the refusal that it must meet, and the protection (`cut`)
+without which it would succeed: then the sum over `Played.prize`, of fewer honest devices than the plan promises, is
+open. Where there is no `cut`, it does not fail by one protection alone.
 """
 
 from __future__ import annotations

@@ -1,17 +1,18 @@
 """A server that cheats: the honest server's own stages, and at some point something else for some device.
 
 `CheatingServer` drives real devices through one session and writes down every message in `exchanges`. The attacks are
-in `roster_attacks` and `list_attacks`; what the server has won by one of them is for `adversary` to find out.
+in the tables that `attacks` names; what the server has won by one of them is for `adversary` to find out.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from cohort import AUTHORITY_KEY, NOW, make_identity, make_plan
+from cohort import AUTHORITY_KEY, NOW, make_identity, make_plan, twin_of
 
 from hushfold_protocol import messages
 from hushfold_protocol.errors import ProtocolError
@@ -86,6 +87,13 @@ class CheatingServer:
         self.roster = messages.Roster(tuple(device.session.join for device in self.devices))
         self.exchanges: list[Exchange] = []
         self.total = np.zeros(plan.update.encoding().dimension, np.uint32)
+
+    def copy(self) -> CheatingServer:
+        """The same session, to go on from here in another way."""
+        twin = copy.copy(self)
+        twin.devices = [replace(device, session=twin_of(device.session)) for device in self.devices]
+        twin.exchanges, twin.total = list(self.exchanges), self.total.copy()
+        return twin
 
     # -------------------------------------------------------------- one message
 

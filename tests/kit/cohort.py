@@ -95,6 +95,13 @@ def share_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crypto, "agree", agree_once)
 
 
+def twin_of(device: DeviceSession) -> DeviceSession:
+    """The same device in the same state, to go on from here in another way; their randomness is one."""
+    twin = copy.copy(device)
+    twin._answered = dict(device._answered)
+    return twin
+
+
 @dataclass
 class Cohort:
     """`size` devices with given vectors in one session; drop-outs are named by device number at each step."""
@@ -152,9 +159,7 @@ class Cohort:
     def copy(self) -> Cohort:
         """The same devices in the same state, to go on from here in another way."""
         twin = copy.copy(self)
-        twin.devices = [copy.copy(device) for device in self.devices]
-        for one in twin.devices:
-            one._answered = dict(one._answered)
+        twin.devices = [twin_of(device) for device in self.devices]
         twin.total = self.total.copy()
         return twin
 
@@ -191,5 +196,6 @@ __all__ = [
     "replace",
     "seeded",
     "share_work",
+    "twin_of",
     "use_sparse_graph",
 ]

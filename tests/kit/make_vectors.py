@@ -1,7 +1,8 @@
 """Test vectors for a device in any language: `python tests/kit/make_vectors.py` writes tests/protocol/vectors/.
 
 One file for each attack of a cheating server, named after it; `honest-session.json` with all that is said in a whole
-session, and `honest-plan.json` with a plan that is agreed to; `neighbours.json` and `encoding.json` with what devices
+session, `honest-sparse-session.json` with what some devices hear and say in one of many, and `honest-plan.json` with a
+plan that is agreed to; `neighbours.json` and `encoding.json` with what devices
 compute for themselves and must compute alike. docs/protocol.md says how a device is tried with them. Everything is
 deterministic, so the files change only with the protocol. Bytes are hexadecimal; messages are encoded as
 `hushfold_protocol.wire` says.
@@ -12,14 +13,14 @@ A device that is invited starts from its `policy` and the `plan_key` that it tru
     plan          the round that it joins, at the time `now` (unix seconds, all along)
     min_cohort    devices that it demands in a roster
     stream_key    all of its random bytes are the AES-256-CTR key stream of this key, counter from zero, in this order:
-                  32 for the sharing key, 32 for the masking key, 32 for the seed; at the roster, 40 for each random
-                  coefficient of the polynomial that shares the seed, the highest degree first, then the same for the
-                  masking key
+                  32 for the sharing key, 32 for the masking key, 32 for the seed; at the roster, 4 for each draw of a
+                  holder in a sparse graph (`Graph.choose`), then 40 for each random coefficient of the polynomial that
+                  shares the seed, the highest degree first, then the same for the masking key
     vector        its encoded update, packed to the plan's bits
 
 and sends `join` first. Then it is told one message after the other, and answers `answer` or refuses: `error` is the
 class in `hushfold_protocol.errors`, `says` a part of what it tells its user. After a refusal its state is as before.
-What all devices of the honest session are told is there once, and stands elsewhere by its name.
+What all devices of an honest session are told is there once, and stands elsewhere by its name.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ import list_attacks
 import number_vectors
 import plan_attacks
 import roster_attacks
+import sparse_attacks
 from attacks import Attack
 from cheating_server import COUNT, PLAN, CheatingServer, Device, Exchange, enrolled
 from cohort import NOW
@@ -42,7 +44,8 @@ from hushfold_protocol.packing import pack
 from hushfold_protocol.wire import Message
 
 FOLDER = Path(__file__).parent.parent / "protocol" / "vectors"
-ATTACKS = roster_attacks.ATTACKS | list_attacks.ATTACKS
+ATTACKS = roster_attacks.ATTACKS | list_attacks.ATTACKS | sparse_attacks.ATTACKS
+SPARSE = "honest-sparse-session"
 LOST = COUNT - 2  # of the honest session: a device that has shared, and does not upload
 
 
@@ -51,11 +54,13 @@ def of_attack(attack: Attack) -> dict[str, Any]:
     played = attack.play()
     exchanges = played.server.of(played.victim)
     until = next(place for place, each in enumerate(exchanges) if each.refusal is not None)
+    sparse = attack.name in sparse_attacks.ATTACKS  # their roster is long, and that of the honest session
     return {
         "name": attack.name,
         "about": attack.about,
+        **({"told_to_all_in": SPARSE} if sparse else {}),
         "device": _device(played.server, played.server.devices[played.victim]),
-        "exchanges": _exchanges(exchanges[:until]),
+        "exchanges": _exchanges(exchanges[:until], [played.server.roster] if sparse else []),
         "refused": {
             "told": _kind_and_bytes(exchanges[until].told),
             "error": attack.error.__name__,
@@ -69,16 +74,37 @@ def of_an_honest_session() -> dict[str, Any]:
     heard = CheatingServer(PLAN, enrolled(PLAN))
     unmasking = heard.agree(heard.upload(heard.share(heard.join()), [LOST]), [LOST])
     total = heard.unmask(unmasking, [LOST])
-    to_all = [each.told for each in heard.exchanges if each.number == 0 and not isinstance(each.told, Delivery)]
     return {
         "name": "honest-session",
         "about": f"{COUNT} devices share their secrets, and one of them is lost before it uploads.",
+        **_told_to_all_and_each(heard, range(COUNT)),
+        "sum": pack(total, PLAN.update.bits).hex(),
+    }
+
+
+def of_an_honest_sparse_session() -> dict[str, Any]:
+    """Everything that three of the devices say: two in the sum, and one that is lost."""
+    first, lost, last = 0, 1, sparse_attacks.COUNT - 1
+    with sparse_attacks.shared() as (heard, masking):
+        unmasking = heard.agree(heard.upload(masking, [lost]), [lost])
+        for number in (first, last):
+            heard.tell(number, unmasking.announcement())
+    return {
+        "name": SPARSE,
+        "about": f"{sparse_attacks.COUNT} devices, each of which has {masking.session.graph.holders} holders of its "
+        "own choice; one is lost before it uploads. What three of them hear and say.",
+        **_told_to_all_and_each(heard, (first, lost, last)),
+    }
+
+
+def _told_to_all_and_each(heard: CheatingServer, numbers: Iterable[int]) -> dict[str, Any]:
+    to_all = [each.told for each in heard.of(0) if not isinstance(each.told, Delivery)]
+    return {
         "told_to_all": {kind: encoded for told in to_all for kind, encoded in _kind_and_bytes(told).items()},
         "devices": [
-            {**_device(heard, device), "exchanges": _exchanges(heard.of(number), to_all)}
-            for number, device in enumerate(heard.devices)
+            {**_device(heard, heard.devices[number]), "exchanges": _exchanges(heard.of(number), to_all)}
+            for number in numbers
         ],
-        "sum": pack(total, PLAN.update.bits).hex(),
     }
 
 
@@ -115,6 +141,7 @@ def vectors() -> dict[str, str]:
     """The content of every file, by its name."""
     made = [
         of_an_honest_session(),
+        of_an_honest_sparse_session(),
         number_vectors.of_encoding(),
         number_vectors.of_neighbours(),
         *plan_attacks.as_vectors(),

@@ -17,6 +17,11 @@ def cut_consent_signatures(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Session, "verify_consent", lambda *_: None)
 
 
+def cut_upload_signatures(patch: pytest.MonkeyPatch) -> None:
+    """Devices give seeds away without looking at what their owners have signed."""
+    patch.setattr(Session, "verify_sharers", lambda *_: None)
+
+
 def cut_minimums(patch: pytest.MonkeyPatch) -> None:
     """Devices are content with any number of others."""
     patch.setattr(Session, "consents", property(lambda _: 1))
