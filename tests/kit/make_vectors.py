@@ -7,7 +7,8 @@ compute for themselves and must compute alike. docs/protocol.md says how a devic
 deterministic, so the files change only with the protocol. Bytes are hexadecimal; messages are encoded as
 `hushfold_protocol.wire` says.
 
-A device that is invited starts from its `policy` and the `plan_key` that it trusts. A device of a session starts from
+A device that is invited starts from its `policy` and the `plan_key` that it trusts, one that looks for releases from
+the `root` of its app. A device of a session starts from
 
     identity_key  its Ed25519 private key; `certificate` and `authority_key` belong to it
     plan          the round that it joins, at the time `now` (unix seconds, all along)
@@ -33,6 +34,7 @@ from typing import Any
 import list_attacks
 import number_vectors
 import plan_attacks
+import release_attacks
 import roster_attacks
 import sparse_attacks
 from attacks import Attack
@@ -145,6 +147,7 @@ def vectors() -> dict[str, str]:
         number_vectors.of_encoding(),
         number_vectors.of_neighbours(),
         *plan_attacks.as_vectors(),
+        *release_attacks.as_vectors(),
         *map(of_attack, ATTACKS.values()),
     ]
     return {f"{each['name']}.json": json.dumps(each, indent=1) + "\n" for each in made}

@@ -17,13 +17,15 @@ ROLES = ("root", "timestamp", "snapshot", "targets")
 
 
 class ReleaseRepository(FetcherInterface):
-    def __init__(self):
-        self.signers = {role: CryptoSigner.generate_ed25519() for role in ROLES}
+    """Its metadata end at `later`, in thirty days by default; its keys are new ones unless they are given by role."""
+
+    def __init__(self, keys=None, later=None):
+        self.signers = {role: CryptoSigner(keys[role]) if keys else CryptoSigner.generate_ed25519() for role in ROLES}
         self.served = {}  # url -> bytes
         self.reachable = True
         self.cut_after = None  # bytes after which a target's transfer breaks off
         self.requests = []
-        later = datetime.now(UTC) + timedelta(days=30)
+        later = later or datetime.now(UTC) + timedelta(days=30)
         self.targets = Targets(expires=later)
         self.snapshot = Snapshot(expires=later)
         self.timestamp = Timestamp(expires=later)
