@@ -35,7 +35,7 @@ messages. What the suggestions are worth to people, with what they learn from th
 ## Limits and biases
 - English only. The texts are technical support chat, requests to an assistant, conversations about eight topics by
   crowd workers, and made-up text messages: the model leans to their subjects and to the years 2004-2020.
-- The made-up messages imagine how people text, two fifths of them in Singapore and Malaysia, the others in North
+- The made-up messages imagine how people text, half of them in Singapore and Malaysia, the others in North
   America, Britain, Ireland, Australia, India and elsewhere. Other Englishes are missing, and imagined people are more
   alike than real ones.
 - A person who writes in full sentences is now and then offered "u" before the keyboard has learned their style.

@@ -37,7 +37,7 @@ Out = Annotated[Path, typer.Option(help="Folder of the model's files.")]
 def train(
     data: Data = None,
     work: Work = _WORK,
-    epochs: Annotated[int, typer.Option(min=1, help="Times that the texts are read.")] = 5,
+    epochs: Annotated[int, typer.Option(min=1, help="Times that the texts are read.")] = 4,
     seed: Annotated[int, typer.Option(help="Of the first weights, and of every order and choice.")] = 7,
 ) -> None:
     """Train the base on texts that allow it; a run that was stopped goes on where it was. Takes about an hour."""

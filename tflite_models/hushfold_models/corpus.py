@@ -37,19 +37,25 @@ PHRASEBOOK = Source(
     "Phrasebook: text messages that were made up for this project",
     "synthetic",
     "that of this project",
-    times=6,
+    times=4,
     texted=True,
 )
 SOURCES = (
-    Source("chat-public", "irc-disentanglement: Ubuntu support chat", "Kummerfeld et al. 2019", "CC BY 4.0"),
+    Source("chat-public", "irc-disentanglement: Ubuntu support chat", "Kummerfeld et al. 2019", "CC BY 4.0", times=0.5),
     Source(
         "assistant-public",
         "Schema-Guided Dialogue: requests to an assistant",
         "Rastogi et al. 2020",
         "CC BY-SA 4.0",
-        times=0.4,
+        times=0.2,
     ),
-    Source("topical-public", "Topical-Chat: conversations", "Gopalakrishnan et al. 2019", "CDLA-Sharing 1.0"),
+    Source(
+        "topical-public",
+        "Topical-Chat: conversations",
+        "Gopalakrishnan et al. 2019",
+        "CDLA-Sharing 1.0",
+        times=0.5,
+    ),
     PHRASEBOOK,
 )
 

@@ -28,7 +28,7 @@ _HISTORY = "history.json"
 class Schedule:
     """How long and how fast to train: the rate rises over `warmup` steps and then falls to zero linearly."""
 
-    epochs: int = 5
+    epochs: int = 4
     rate: float = 2e-3
     warmup: int = 200  # steps
     clip: float = 1.0  # global norm
