@@ -53,7 +53,7 @@ class Cohort:
     def secure_sum(
         self, plan: Plan, vectors: Sequence[EncodedVector], advance: Callable[[], None] = lambda: None
     ) -> tuple[EncodedVector, list[EncodedVector]]:
-        """The sum modulo 2^b, uint32[D], and every device's masked vector as the server has it, uint32[D] each.
+        """The sum modulo 2^b, uint32[d], and every device's masked vector as the server has it, uint32[d] each.
 
         `advance` is called for each device at each of STEPS steps.
         """

@@ -15,8 +15,8 @@ class SeenRound:
     """What leaves the devices in one round."""
 
     plan: Plan
-    uploads: list[EncodedVector]  # of each canary, masked, uint32[D]
-    total: EncodedVector  # uint32[D], the opened sum
+    uploads: list[EncodedVector]  # of each canary, masked, uint32[d]
+    total: EncodedVector  # uint32[d], the opened sum
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -77,7 +77,7 @@ class _Live:
     deadline: float  # unix seconds
     step_seconds: float
     stage: secagg.Stage
-    total: EncodedVector  # uint32[D], masked, modulo 2^32
+    total: EncodedVector  # uint32[d], masked, modulo 2^32
 
     @property
     def id(self) -> str:

@@ -70,7 +70,7 @@ def public_key_of(stage: Stage, device: bytes) -> bytes:
 def accept(stage: Stage, device: bytes, message: Message, now: float, total: EncodedVector) -> Stage:
     """The stage with a device's message, whose signature is the caller's to check (a join carries its own).
 
-    A masked vector is added to `total` (uint32[D], in place). `now` is unix seconds. Raises Refused for a message of
+    A masked vector is added to `total` (uint32[d], in place). `now` is unix seconds. Raises Refused for a message of
     another step, and what the stage raises.
     """
     match stage, message:

@@ -58,7 +58,7 @@ def longest_sum(encoding: EncodingParameters, devices: int) -> float:
 
 
 def require_plausible(total: EncodedVector, encoding: EncodingParameters, devices: int) -> None:
-    """Raises ImplausibleSum for a sum modulo 2^b, uint32[D], that is longer than `longest_sum`."""
+    """Raises ImplausibleSum for a sum modulo 2^b, uint32[d], that is longer than `longest_sum`."""
     length, bound = _length(total, encoding.bits), longest_sum(encoding, devices)
     if length > bound:
         raise ImplausibleSum(

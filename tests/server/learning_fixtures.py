@@ -97,7 +97,7 @@ def dataset(batches: Sequence[Batch]) -> tf.data.Dataset:
 
 
 def simulated_device(learning: Learning, state: LearningState, batches: Sequence[Batch]) -> np.ndarray:
-    """Trains and encodes in TFF's runtime: the vector uint32[D] that a device would upload. Needs `tff_runtime`."""
+    """Trains and encodes in TFF's runtime: the vector uint32[d] that a device would upload. Needs `tff_runtime`."""
     start = InProcess(learning.form.prepare)(learning.tree_of_state(state))
     sent = learning.form.work(dataset(batches), pack(learning.form.work.type_signature.parameter[1], start))
     *empty, (vector, one) = (list(slot) for slot in sent)
@@ -109,7 +109,7 @@ def simulated_device(learning: Learning, state: LearningState, batches: Sequence
 
 
 def modular_sum(vectors: Sequence[np.ndarray], bits: int) -> np.ndarray:
-    """What secure aggregation gives: the sum modulo 2^bits, uint32[D]."""
+    """What secure aggregation gives: the sum modulo 2^bits, uint32[d]."""
     return (np.sum(vectors, axis=0, dtype=np.uint64) % (1 << bits)).astype(np.uint32)
 
 

@@ -47,7 +47,7 @@ class Aggregation:
         self.state = {**state, seed: np.array(SEED, np.int64)}
 
     def encode(self, update: np.ndarray) -> np.ndarray:
-        """What one client sends, int64[D]."""
+        """What one client sends, int64[d]."""
         sent = self._work({"0": update, **{f"1/{path}": value for path, value in self._prepare(self.state).items()}})
         vector, one = sent.values()
         assert one == 1
@@ -62,7 +62,7 @@ class Aggregation:
         return self._update(arguments)["1"]
 
     def steps(self, encoded: np.ndarray) -> np.ndarray:
-        """Encoded integers centred around 0, int64[D]."""
+        """Encoded integers centred around 0, int64[d]."""
         half = self.parameters.modulus // 2
         return (encoded + half) % self.parameters.modulus - half
 

@@ -165,7 +165,7 @@ class Learning:
 
         Args:
             state: the one that the round was prepared from: its rotation is undone.
-            total: the sum modulo 2^b of the survivors' encoded updates, uint32[D].
+            total: the sum modulo 2^b of the survivors' encoded updates, uint32[d].
             survivors: how many devices are in the sum.
 
         Raises:
