@@ -244,8 +244,8 @@ def choose_scale(
 
     This is the k-sigma rule of arXiv 2102.06387 with the tail of the Skellam, not of a Gaussian, and a stated
     probability. The grid is never finer than is of use, s C = max(2^13, 8 sqrt(d)), where rounding adds 0.2 % to the
-    sensitivity (a finer one would take more samples for the same noise), nor than noise can be sampled on. Raises
-    EncodingError if even the rounding errors overflow the modulus.
+    sensitivity, an eighth if beta is 0 (a finer one would take more samples for the same noise), nor than noise can be
+    sampled on. Raises EncodingError if even the rounding errors overflow the modulus.
     """
     if not (0 < clip_norm < math.inf and 0 <= local_noise < math.inf):
         raise EncodingError(

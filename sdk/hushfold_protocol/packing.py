@@ -1,7 +1,7 @@
 """Vectors of b-bit integers as bytes: the lowest bits first, without padding between values.
 
-Where b is the width of an integer of numpy's, it does the work. Where it is another multiple of four, two values fill
-whole bytes and are handled together, as one number in a 64-bit word. All other widths go byte by byte.
+Where numpy has integers of b bits, it does the work. Where b is another multiple of four, two values fill whole bytes
+and are handled together, as one number in a 64-bit word. All other widths go byte by byte.
 """
 
 from __future__ import annotations

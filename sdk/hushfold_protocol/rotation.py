@@ -11,7 +11,7 @@ arXiv 2102.06387, for one window). That is what lets a small modulus hold a sum.
 
 A window equals TensorFlow Federated 0.87's `fast_walsh_hadamard_transform` of values times `sample_rademacher`, and one
 window alone `tff.aggregators.HadamardTransformFactory`, bit for bit, so that a server which undoes the rotation in
-TensorFlow Federated undoes exactly what the devices did:
+TensorFlow Federated undoes what the devices did (its compiler is an ulp off where sqrt(w) is no whole number):
 
 - The signs are `tf.sign(tf.random.stateless_uniform([w or 2 w], seed) - 0.5)`, the first w for the first window:
   Philox4x32-10 with TensorFlow's key schedule. The seed is public; nothing about privacy rests on it. A uniform of

@@ -20,7 +20,7 @@ from hushfold_protocol.signing import issue_certificate
 WHOLE_MODEL = 1_412_826
 """Values in an update of the shipped next-word model."""
 BITS = 16
-"""Of the modulus: what the server takes for a whole model and this noise multiplier."""
+"""Of the modulus: what the server takes for a whole model, this noise multiplier and up to 1,000 devices."""
 NOW = 1_800_000_000.0  # unix seconds: no clock is read
 UPDATES = 4  # different ones; devices take turns
 

@@ -216,7 +216,9 @@ sums = Table(
     "sums",
     metadata,
     Column("round", ForeignKey("rounds.id"), primary_key=True),
-    Column("total", LargeBinary, nullable=False),  # running sum modulo 2^bits, little-endian uint32 per value
+    Column(
+        "total", LargeBinary, nullable=False
+    ),  # running sum modulo 2^32, unmasked modulo 2^bits; little-endian uint32 per value
 )
 
 charges = Table(

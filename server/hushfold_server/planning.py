@@ -11,6 +11,8 @@ Every device adds its share whatever happens, so a larger cohort has more noise 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from hushfold_protocol.encoding import EncodingParameters
@@ -22,7 +24,8 @@ from .errors import TaskFileError
 from .tasks import TaskSpec
 
 ROUNDING = 0.025
-"""Of the sensitivity: what 16 bits a value may cost, with a fifth less to send and half as much to mask."""
+"""The most that rounding may add to the sensitivity for the sake of a narrower modulus: 16 bits instead of 20 are a
+fifth less to send, and half as much to mask."""
 
 
 def encoding_for(spec: TaskSpec, dimension: int) -> EncodingParameters:
@@ -32,18 +35,21 @@ def encoding_for(spec: TaskSpec, dimension: int) -> EncodingParameters:
     `schedule.rounds` rounds spends no more. Of the task's moduli it is the first on whose grid rounding adds at most
     `ROUNDING` to the sensitivity, or else the last. Raises TaskFileError if the task's numbers cannot be met.
     """
-    *narrow, widest = spec.bits
-    for bits in narrow:
-        try:
-            encoding = _encoding(spec, dimension, bits)
-        except EncodingError:
-            continue
-        if encoding.l2_bound <= (1 + ROUNDING) * encoding.scale * encoding.clip_norm:
-            return encoding
     try:
-        return _encoding(spec, dimension, widest)
+        return _narrowest(spec.moduli, lambda bits: _encoding(spec, dimension, bits))
     except EncodingError as error:
         raise TaskFileError([f"[privacy] cannot be met for {dimension} values: {error}"]) from None
+
+
+def _narrowest(moduli: Sequence[int], encoding: Callable[[int], EncodingParameters]) -> EncodingParameters:
+    """The encoding on the first modulus that is wide enough, or else on the last. Raises EncodingError."""
+    *narrow, widest = moduli
+    for bits in narrow:
+        with suppress(EncodingError):
+            tried = encoding(bits)
+            if tried.l2_bound <= (1 + ROUNDING) * tried.scale * tried.clip_norm:
+                return tried
+    return encoding(widest)
 
 
 def _encoding(spec: TaskSpec, dimension: int, bits: int) -> EncodingParameters:
@@ -153,7 +159,7 @@ def extrapolated_epsilon(spec: TaskSpec, dimension: int, *, survivors: int, coho
 
     What learning feels is the noise in the mean. It stays the same if the noise in the sum grows with the number of
     devices, while each device's weight in the sum does not: z grows by cohort / survivors. The same fraction of
-    the devices in the sum colludes. The coarser grid that a larger sum needs in the same modulus is accounted for.
+    the devices in the sum colludes. The modulus is the one that such a task would take, and its grid is accounted for.
     Raises TaskFileError if no grid fits, ValueError for a cohort that could not have been opened.
     """
     colluders = spec.cohort.parameters.colluders
@@ -164,15 +170,18 @@ def extrapolated_epsilon(spec: TaskSpec, dimension: int, *, survivors: int, coho
     multiplier = noise_multiplier_of(here, honest) * cohort / survivors
     contributors = math.floor(cohort * honest / survivors)
     try:
-        there = EncodingParameters.for_cohort(
-            dimension=dimension,
-            clip_norm=here.clip_norm,
-            noise_multiplier=multiplier,
-            bits=here.bits,
-            cohort_max=cohort,
-            noise_contributors=contributors,
-            rotation_seed=here.rotation_seed,
-            beta=here.beta,
+        there = _narrowest(
+            spec.moduli,
+            lambda bits: EncodingParameters.for_cohort(
+                dimension=dimension,
+                clip_norm=here.clip_norm,
+                noise_multiplier=multiplier,
+                bits=bits,
+                cohort_max=cohort,
+                noise_contributors=contributors,
+                rotation_seed=here.rotation_seed,
+                beta=here.beta,
+            ),
         )
     except EncodingError as error:
         raise TaskFileError([f"[report] extrapolate_to {cohort} cannot be computed: {error}"]) from None

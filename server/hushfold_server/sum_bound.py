@@ -5,18 +5,18 @@ Nobody sees one device's vector, so nobody can check it: under secure aggregatio
 steps, where
 
     X  is the sum of n rounded updates, each at most `l2_bound` long: |X| <= R = n l2_bound;
-    E  is noise that is independent of X: D coordinates, each Skellam of variance v = n local_stddev^2.
+    E  is noise that is independent of X: d coordinates, each Skellam of variance v = n local_stddev^2.
 
 So |S|^2 = |X|^2 + 2 <X, E> + |E|^2, and each of three events has a probability of at most a third of FALSE_ALARM:
 
 - <X, E> > R T. The cumulant function of <X, E> is the sum of v (cosh(t X_j) - 1), at most v (cosh(t R) - 1) as
   (cosh x - 1) / x^2 grows with |x|: the tail of R times a single Skellam variable. T is its Chernoff bound.
-- |E_j| > U for any j: U is the same bound for a D-th of the probability.
-- The sum of min(E_j^2, U^2) > D v + u, by Bernstein's inequality with E_j^4 = 3 v^2 + v in the mean (Boucheron, Lugosi
+- |E_j| > U for any j: U is the same bound for a d-th of the probability.
+- The sum of min(E_j^2, U^2) > d v + u, by Bernstein's inequality with E_j^4 = 3 v^2 + v in the mean (Boucheron, Lugosi
   and Massart 2013, corollary 2.11): with a = ln(3 / FALSE_ALARM),
-  u = a U^2 / 3 + sqrt((a U^2 / 3)^2 + 2 a D (3 v^2 + v)).
+  u = a U^2 / 3 + sqrt((a U^2 / 3)^2 + 2 a d (3 v^2 + v)).
 
-Otherwise |S|^2 <= R^2 + 2 R T + D v + u. That the sum is known modulo 2^b only makes it shorter: of all integers that
+Otherwise |S|^2 <= R^2 + 2 R T + d v + u. That the sum is known modulo 2^b only makes it shorter: of all integers that
 are congruent to a coordinate, the decoded one is nearest to zero. The test costs no privacy: it looks at the released
 sum.
 

@@ -142,7 +142,9 @@ class PrivacyTable(TomlTable):
     target_epsilon: Positive | None = None  # instead of z: what taking part in all of `schedule.rounds` may cost
     delta: Annotated[float, Field(gt=0, lt=1)]
     budget_epsilon: Positive  # past this no round is opened, whatever was planned
-    bits: Annotated[int, Field(ge=MIN_BITS, le=MAX_BITS)] | None = None  # modulus 2^bits; default by `task.part`
+    bits: Annotated[int, Field(ge=MIN_BITS, le=MAX_BITS)] | None = (
+        None  # modulus 2^bits; by default see `TaskSpec.moduli`
+    )
     beta: Annotated[float, Field(ge=0, lt=1)] = DEFAULT_BETA  # bound on the odds that a rounding is drawn again
 
     @model_validator(mode="after")
@@ -200,7 +202,7 @@ class TaskSpec(TomlTable):
         return self.task.name
 
     @property
-    def bits(self) -> tuple[int, ...]:
+    def moduli(self) -> tuple[int, ...]:
         """b, for sums modulo 2^b: the first with which rounding costs little, see `planning`, or else the last."""
         if self.privacy.bits:
             return (self.privacy.bits,)

@@ -25,15 +25,16 @@ class Terms:
 
     spec: TaskSpec
     noise_multiplier: float  # z, given or derived from target_epsilon
+    bits: int  # sums are taken modulo 2^bits
     round_epsilon: float  # of one round at its worst: the floor survives, and the tolerated colluders add no noise
     warnings: tuple[str, ...]  # sentences
 
     def __str__(self) -> str:
         cohort, privacy = self.spec.cohort, self.spec.privacy
         return (
-            f"noise multiplier {self.noise_multiplier:.4g}; {cohort.floor} to {cohort.maximum} devices in a sum; "
-            f"epsilon {self.round_epsilon:.3g} a round at most, of {privacy.budget_epsilon:g} at delta "
-            f"{privacy.delta:g}"
+            f"noise multiplier {self.noise_multiplier:.4g}, modulo 2^{self.bits}; {cohort.floor} to {cohort.maximum} "
+            f"devices in a sum; epsilon {self.round_epsilon:.3g} a round at most, of {privacy.budget_epsilon:g} at "
+            f"delta {privacy.delta:g}"
         )
 
 
@@ -54,7 +55,7 @@ def terms_of(spec: TaskSpec, manifest: ModelManifest) -> Terms:
             ]
         )
     multiplier = noise_multiplier_of(plan.update.encoding(), plan.cohort.noise_contributors)
-    return Terms(spec, multiplier, epsilon, tuple(_warnings(spec, plan, curve, multiplier)))
+    return Terms(spec, multiplier, plan.update.bits, epsilon, tuple(_warnings(spec, plan, curve, multiplier)))
 
 
 def _first_plan(spec: TaskSpec, manifest: ModelManifest) -> Plan:

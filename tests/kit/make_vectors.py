@@ -2,10 +2,9 @@
 
 One file for each attack of a cheating server, named after it; `honest-session.json` with all that is said in a whole
 session, `honest-sparse-session.json` with what some devices hear and say in one of many, and `honest-plan.json` with a
-plan that is agreed to; `neighbours.json` and `encoding.json` with what devices
-compute for themselves and must compute alike. docs/protocol.md says how a device is tried with them. Everything is
-deterministic, so the files change only with the protocol. Bytes are hexadecimal; messages are encoded as
-`hushfold_protocol.wire` says.
+plan that is agreed to; `neighbours.json` and `encoding.json` with what devices compute for themselves and must compute
+alike. docs/protocol.md says how a device is tried with them. Everything is deterministic, so the files change only with
+the protocol. Bytes are hexadecimal; messages are encoded as `hushfold_protocol.wire` says.
 
 A device that is invited starts from its `policy` and the `plan_key` that it trusts, one that looks for releases from
 the `root` of its app. A device of a session starts from

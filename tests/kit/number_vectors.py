@@ -17,6 +17,7 @@ _ENCODINGS = (
     EncodingParameters(13, 4.0, 1000.0, 20, 3.0, (3, 4), 0.5),  # clipped
     EncodingParameters(16, 64.0, 0.125, 9, 3.0, (-1, 1 << 62), 0.0),
     EncodingParameters(33, 1.0, 4096.0, 16, 3.0, (-(1 << 63), (1 << 63) - 1), math.exp(-0.5)),
+    EncodingParameters(3, 2.0, 500.0, 16, 3.0, (7, -7), 0.5),  # its windows share a block of signs
     EncodingParameters(1, 0.5, 77.0, 32, 3.0, (0, 0), 0.999),
 )
 

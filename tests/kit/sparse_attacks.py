@@ -21,8 +21,8 @@ from hushfold_protocol.messages import Consents, Delivery, from_bitmap, to_bitma
 from hushfold_protocol.secagg.server import Masking
 
 COUNT = 101
-PLAN = make_plan(bits=20, floor=75, maximum=COUNT, gamma=0.05, dimension=16)
-"""Each device has 47 holders, 23 of whom open a secret; 76 devices must agree."""
+PLAN = make_plan(bits=16, floor=75, maximum=COUNT, gamma=0.05, dimension=16)
+"""Each device has 47 holders, 23 of whom open a secret; 76 devices must agree. Masks have two bytes a value."""
 
 ATTACKS = Attacks()
 
@@ -120,7 +120,7 @@ def sparse_shares_of_the_device_itself() -> Played:
 
 @ATTACKS.add(Refused, "the shares were not encrypted by their sender for this session and device")
 def sparse_shares_of_a_stranger() -> Played:
-    """A device that has not chosen the victim is said to have: they would mask towards each other, on one side."""
+    """A device that has not chosen the victim is said to have: the victim would mask towards it, and not it."""
     with shared() as (cheat, masking):
         honest, (_, *others) = _honest(masking)
         stranger = next(one for one in sorted(masking.sharers - {VICTIM}) if VICTIM not in masking.sealed[one])

@@ -276,11 +276,12 @@ def test_the_longest_update_that_can_be_encoded(dimension: int) -> None:
         dataclasses.replace(parameters, scale=2.0**30 + 1)
 
 
-SCALE_CASE: dict[str, Any] = {"clip_norm": 0.1, "dimension": 2048, "bits": 16, "cohort_max": 100, "local_noise": 0.02}
+SCALE_CASE: dict[str, Any] = {"clip_norm": 0.1, "dimension": 3000, "bits": 16, "cohort_max": 100, "local_noise": 0.02}
 
 
 def test_scale_leaves_room_for_the_stated_tail(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Against the Gaussian limit: with 2^-40, the half range is 7.3 to 7.5 standard deviations of the proxy.
+    # The window of 3,000 values has 2,048. Against the Gaussian limit: with 2^-40, the half range is 7.3 to 7.5
+    # standard deviations of the proxy.
     scale = choose_scale(**SCALE_CASE)
     proxy = (scale * 100 * 0.1) ** 2 / 2048 + 25 + 100 * (scale * 0.02) ** 2
     assert 7.3 < 2**15 / math.sqrt(proxy) < 7.6

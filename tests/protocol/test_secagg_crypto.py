@@ -217,14 +217,14 @@ def test_a_long_mask_is_one_stream(bits):
 
 
 @WIDTHS
-def test_no_two_values_share_a_mask(bits):
-    """A mask that were as wide as fewer bits than the modulus would show the upper bits of every value."""
+def test_every_bit_of_every_value_is_masked(bits):
+    """A mask narrower than the modulus would show the upper bits."""
     vector = np.zeros(1 << 12, np.uint32)
     crypto.apply_masks(vector, [(bytes(32), 1)], bits)
     assert vector.max() < 1 << bits
-    for bit in range(bits):  # each bit of a value is masked, and by a bit of its own
+    for bit in range(bits):
         assert 0.45 < ((vector >> np.uint32(bit)) & np.uint32(1)).mean() < 0.55
-    assert len(np.unique(vector)) > 0.9 * min(1 << bits, 1 << 12) * (1 if bits > 12 else 0.6)
+    assert len(np.unique(vector)) >= (256 if bits == 8 else 3_800)  # of 4,096; the same value twice is chance
 
 
 @WIDTHS

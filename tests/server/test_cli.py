@@ -84,8 +84,8 @@ def test_a_task_is_launched_listed_paused_and_resumed(run, home, models, file):
     status, out, err = run("task", "create", file, "--models", models)
     assert status == 0
     assert out == (
-        "Task words is launched for the devices of en: noise multiplier 4; 13 to 25 devices in a sum; epsilon 1.14 a "
-        "round at most, of 6 at delta 1e-06.\n"
+        "Task words is launched for the devices of en: noise multiplier 4, modulo 2^32; 13 to 25 devices in a sum; "
+        "epsilon 1.14 a round at most, of 6 at delta 1e-06.\n"
         "The server does not run now; rounds open when it does. Start it with `hushfold-server up`.\n"
     )
     assert err == "Warning: devices with the default policy refuse this: floor of 13, at least 65 needed\n"

@@ -134,6 +134,18 @@ def test_ten_times_the_devices_take_ten_times_the_noise_multiplier():
     assert "200 devices, not 20" in str(there)
 
 
+def test_a_larger_cohort_is_summed_on_the_modulus_that_it_would_take():
+    """On that of the smaller one its grid would be too coarse, and the price of that is no price of its own."""
+    task = {"task": {"part": '"whole"'}, "privacy": {"noise_multiplier": "0.02"}}
+    spec = load_task(task_file(**task))
+    assert encoding_for(spec, 1_412_826).bits == 16
+    there, named = (
+        extrapolated_epsilon(spec, 1_412_826, survivors=20, cohort=10_000, rounds=5)
+        for spec in (spec, load_task(task_file(**task | {"privacy": {"noise_multiplier": "0.02", "bits": "20"}})))
+    )
+    assert there.epsilon == pytest.approx(named.epsilon, rel=1e-3)
+
+
 @pytest.mark.parametrize(("survivors", "cohort"), [(1, 100), (20, 19)])
 def test_what_could_not_have_been_opened_does_not_extrapolate(survivors, cohort):
     with pytest.raises(ValueError, match="do not extrapolate"):

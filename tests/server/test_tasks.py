@@ -25,9 +25,9 @@ def test_defaults_follow_the_target_and_the_part():
     spec = load_task(task_file())
     assert (spec.cohort.target, spec.cohort.maximum, spec.cohort.floor) == (20, 25, 13)
     assert spec.cohort.parameters.colluders == 1
-    assert spec.bits == (32,)
-    assert load_task(task_file(task={"part": '"whole"'})).bits == (16, 20)
-    assert load_task(task_file(task={"part": '"whole"'}, privacy={"bits": "24"})).bits == (24,)
+    assert spec.moduli == (32,)
+    assert load_task(task_file(task={"part": '"whole"'})).moduli == (16, 20)
+    assert load_task(task_file(task={"part": '"whole"'}, privacy={"bits": "24"})).moduli == (24,)
 
 
 @pytest.mark.parametrize(("target", "maximum", "floor"), [(1, 2, 1), (3, 4, 2), (100, 125, 65), (900, 1000, 585)])

@@ -36,8 +36,8 @@ def test_a_usual_task_has_no_warning(manifest):
     curve = round_curve(encoding_for(spec, manifest.parts["adapter"].size), spec.cohort.parameters.noise_contributors)
     assert terms.round_epsilon == curve.epsilon(1e-6)
     assert str(terms) == (
-        f"noise multiplier 4; 65 to 125 devices in a sum; epsilon {terms.round_epsilon:.3g} a round at most, "
-        "of 8 at delta 1e-06"
+        f"noise multiplier 4, modulo 2^32; 65 to 125 devices in a sum; "
+        f"epsilon {terms.round_epsilon:.3g} a round at most, of 8 at delta 1e-06"
     )
 
 

@@ -20,8 +20,8 @@ from ..errors import Refused
 from ..packing import EncodedVector
 
 LABEL = b"hushfold/v1/secagg/"  # of every hash and derivation in a session
-_CHUNK = 1 << 15  # values of four bytes: three times 128 KiB stay in the second-level cache
-_BLOCK = 16  # bytes of a block of AES, and a multiple of the values that it masks
+_CHUNK = 1 << 15  # values, of four bytes at most: three times 128 KiB stay in the second-level cache
+_BLOCK = 16  # bytes of a block of AES; parts of a vector begin at multiples of as many values, so at whole blocks
 _STREAMS = 64  # mask streams that are open at a time
 _THREADS = min(os.cpu_count() or 1, 8)  # that masks are made by
 _ZEROS = bytes(4 * _CHUNK)

@@ -37,7 +37,7 @@ FORMAT = "hushfold-learning-state/1"
 _TRAINABLE = "global_model_weights/trainable/"
 _FROZEN = "global_model_weights/non_trainable/"
 _AGGREGATOR = "aggregator/"
-_SEED = (np.dtype(np.int64), (2,))  # the only leaf of this type that an aggregator has: TFF's seed of the rotation
+_SEED = (np.dtype(np.int64), (2,))  # the only leaf of this type that an aggregator has: the rotation's seed
 
 
 class LearningDiverged(ServerError):
