@@ -15,6 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from hushfold_protocol.encoding import encode
 from hushfold_protocol.messages import Consent, Consents, Delivery, Join, Masked, Roster, Shares, Survivors, Unmask
@@ -125,6 +126,7 @@ class Device:
     def __init__(self, setting: Setting, number: int) -> None:
         plan, identity, update = setting.plan(), setting.identity(number), setting.update(number)
         noise = setting.noise(number)
+        X25519PrivateKey.generate()  # the library loads its parts at the first use, which is no cost of a round
         self._masks = _MaskCounter()
         self._memory = peak_memory()
         self._watch = Stopwatch()
