@@ -64,6 +64,7 @@ _ARTEFACT = "<unconvertable>"  # left in Topical-Chat and the chat logs by their
 _ENDS = '.!?:;"*-('  # after one of these a capital may be that of a new sentence
 _MOSTLY = 0.7  # share of its mid-sentence uses from which a casing is a word's usual one
 _SEEN = 3  # mid-sentence uses below which casing says nothing
+_PRONOUN = {word: word.capitalize() for word in ("i", "i'm", "i'll", "i've", "i'd")}  # however people text it
 _SHOUTED = 0.5  # share of capitals from which a message's casing says nothing
 
 
@@ -123,7 +124,7 @@ def build_vocabulary(texts: Iterable[str], size: int) -> Vocabulary:
     # Ties in alphabetical order, so that the same texts give the same vocabulary.
     ranked = sorted(counts, key=lambda word: (-counts[word], word))
     words = [*ranked[: size - FIRST_WORD - len(rare_emoji)], *rare_emoji]
-    forms = {word: emoji.get(word) or _usual_form(casing[word]) for word in words}
+    forms = {word: emoji.get(word) or _PRONOUN.get(word) or _usual_form(casing[word]) for word in words}
     return Vocabulary(tuple(words), {word: form for word, form in forms.items() if form and form != word})
 
 
