@@ -37,6 +37,7 @@ class Vocabulary:
     words: tuple[str, ...]
     surfaces: Mapping[str, str]
     _ids: Mapping[str, int] = field(init=False, repr=False, compare=False)
+    _are_words: tuple[bool, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         ids = {word: FIRST_WORD + rank for rank, word in enumerate(self.words)}
@@ -49,6 +50,8 @@ class Vocabulary:
         ids.update({special: SPECIALS.index(special) for special in PLACEHOLDERS})
         object.__setattr__(self, "surfaces", MappingProxyType(dict(self.surfaces)))
         object.__setattr__(self, "_ids", MappingProxyType(ids))
+        forms = (self.surfaces.get(word, word) for word in self.words)
+        object.__setattr__(self, "_are_words", tuple(any(map(str.isalnum, form)) for form in forms))
 
     @classmethod
     def load(cls, source: Path | str | bytes) -> Self:
@@ -119,7 +122,7 @@ class Vocabulary:
 
     def is_word(self, token_id: int) -> bool:
         """Whether an id is a word, as opposed to a special token, punctuation or emoji."""
-        return token_id >= FIRST_WORD and any(letter.isalnum() for letter in self.surface(token_id))
+        return token_id >= FIRST_WORD and self._are_words[token_id - FIRST_WORD]
 
 
 def _is_strings(value: object) -> TypeGuard[list[str]]:
