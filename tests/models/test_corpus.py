@@ -39,7 +39,9 @@ def test_casing_is_learnt_from_the_middle_of_sentences_in_sentence_case() -> Non
 
 
 def test_the_pronoun_is_a_capital_however_people_text() -> None:
-    vocabulary = corpus.build_vocabulary(["Then i said i'm late and i'll run", "So i did", "That's what i've said"], 100)
+    vocabulary = corpus.build_vocabulary(
+        ["Then i said i'm late and i'll run", "So i did", "That's what i've said"], 100
+    )
     written = [vocabulary.surface(vocabulary.encode_word(word)) for word in ("i", "i'm", "i'll", "i've")]
     assert written == ["I", "I'm", "I'll", "I've"]
 
