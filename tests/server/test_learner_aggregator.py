@@ -18,12 +18,25 @@ from hushfold_protocol.encoding import EncodingParameters, decode_sum, encode, q
 from hushfold_protocol.plan import MAX_COHORT
 from hushfold_protocol.rotation import rotate, unrotate
 from hushfold_server.learning.aggregator import COUNT_MODULUS, Rounding, build_aggregator
-from hushfold_server.learning.in_process import InProcess
+from hushfold_server.learning.in_process import InProcess, Tree
 from hushfold_server.learning.rotation import RotationFactory
 
 pytestmark = [pytest.mark.tff, pytest.mark.slow]
 
 SEED = (1_700_000_000_000_000, 3)  # as TFF draws them: microseconds and a counter
+
+
+def compiled(process: tff.templates.AggregationProcess) -> tuple[Tree, InProcess, InProcess, InProcess]:
+    """The first state, and what the server prepares, a client does, and the server makes of the sums."""
+
+    @tff.federated_computation(*process.next.type_signature.parameter)
+    def step(state: object, value: object) -> object:
+        output = process.next(state, value)
+        return output.state, output.result
+
+    form = tff.backends.mapreduce.get_map_reduce_form_for_computation(step)
+    initialize = tff.backends.mapreduce.get_state_initialization_computation(process.initialize)
+    return InProcess(initialize)({}), InProcess(form.prepare), InProcess(form.work), InProcess(form.update)
 
 
 class Aggregation:
@@ -33,16 +46,7 @@ class Aggregation:
         self.parameters = dataclasses.replace(parameters, rotation_seed=SEED)
         update_type = tff.TensorType(np.float32, [parameters.dimension])
         process = build_aggregator(parameters, rounding=rounding).create(update_type)
-
-        @tff.federated_computation(*process.next.type_signature.parameter)
-        def step(state: object, value: object) -> object:
-            output = process.next(state, value)
-            return output.state, output.result
-
-        form = tff.backends.mapreduce.get_map_reduce_form_for_computation(step)
-        initialize = tff.backends.mapreduce.get_state_initialization_computation(process.initialize)
-        self._prepare, self._work, self._update = (InProcess(graph) for graph in (form.prepare, form.work, form.update))
-        state = InProcess(initialize)({})
+        state, self._prepare, self._work, self._update = compiled(process)
         (seed,) = (path for path, value in state.items() if value.shape == (2,))
         self.state = {**state, seed: np.array(SEED, np.int64)}
 
@@ -223,16 +227,8 @@ class Rotation:
 
     def __init__(self, factory: type[tff.aggregators.UnweightedAggregationFactory], dimension: int) -> None:
         process = factory(tff.aggregators.SumFactory()).create(tff.TensorType(np.float32, [dimension]))
-
-        @tff.federated_computation(*process.next.type_signature.parameter)
-        def step(state: object, value: object) -> object:
-            output = process.next(state, value)
-            return output.state, output.result
-
-        form = tff.backends.mapreduce.get_map_reduce_form_for_computation(step)
-        initialize = tff.backends.mapreduce.get_state_initialization_computation(process.initialize)
-        self._prepare, self._work, self._update = (InProcess(graph) for graph in (form.prepare, form.work, form.update))
-        ((self._path, self.first_seed),) = InProcess(initialize)({}).items()
+        state, self._prepare, self._work, self._update = compiled(process)
+        ((self._path, self.first_seed),) = state.items()
         self._state = {self._path: np.array(SEED, np.int64)}
 
     def client(self, update: np.ndarray) -> np.ndarray:
