@@ -65,7 +65,7 @@ class Cohort:
         for device in devices:
             joining = joining.accept(device.join, self._clock())
             advance()
-        sharing = joining.close(self._clock())
+        sharing = joining.close()
         places = [sharing.session.joins.index(device.join) for device in devices]
         for place, device in zip(places, devices, strict=True):
             sharing = sharing.accept(place, _answer(device, sharing.announcement()))

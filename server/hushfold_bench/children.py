@@ -105,12 +105,10 @@ class Server:
         """On to the next stage; the last one takes the masks off the sum."""
         with self._watch.time(_STEP_OF[type(self._stage)]):
             match self._stage:
-                case server.Joining() as stage:
-                    self._stage = stage.close(NOW)
                 case server.Unmasking() as stage:
                     self._stage = stage.close()
                     self._total = self._stage.unmask(self._total)
-                case server.Sharing() | server.Masking() | server.Agreeing() as stage:
+                case server.Joining() | server.Sharing() | server.Masking() | server.Agreeing() as stage:
                     self._stage = stage.close()
 
     def costs(self) -> Costs:

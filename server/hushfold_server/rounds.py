@@ -274,7 +274,7 @@ class Rounds:
             with self._database.read() as connection:
                 self._require_current(connection, live)
             # Before the transaction, for which others wait: to take off the masks of a large cohort may take a minute.
-            stage = steps.close(live.stage, now)
+            stage = live.stage.close()
             total = stage.unmask(live.total) if isinstance(stage, secagg.Opened) else live.total
             with self._database.begin() as connection:
                 following = self._advance(connection, live, stage, total, now)
@@ -340,7 +340,6 @@ class Rounds:
             raise NotFound(f"there is no round {round_id} in progress", "Check in again")
         plan = Plan.decode(Invitation.decode(row.invitation).plan)
         stage: secagg.Stage = secagg.Joining(plan, self._authority_key)
-        moment = row.created_at
         for phase, step in STEPS.items():
             received = connection.execute(
                 select(round_messages)
@@ -348,11 +347,11 @@ class Rounds:
                 .order_by(round_messages.c.received_at, round_messages.c.device)
             )
             for message in received:
-                moment = message.received_at
-                stage = steps.replay(stage, step, bytes.fromhex(message.device), message.body, moment)
+                device = bytes.fromhex(message.device)
+                stage = steps.replay(stage, step, device, message.body, message.received_at)
             if phase is row.phase:
                 break
-            following = steps.close(stage, moment)
+            following = stage.close()
             assert not isinstance(following, secagg.Opened)  # noqa: S101  # no live phase comes after unmasking
             stage = following
         stored = connection.scalar(select(sums.c.total).where(sums.c.round == round_id))

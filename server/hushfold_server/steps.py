@@ -22,7 +22,7 @@ import numpy as np
 from hushfold_protocol.errors import Refused
 from hushfold_protocol.messages import Consent, Join, Masked, Shares, Unmask
 from hushfold_protocol.packing import EncodedVector
-from hushfold_protocol.secagg.server import Agreeing, Joining, Masking, Opened, Sharing, Stage, Unmasking
+from hushfold_protocol.secagg.server import Agreeing, Joining, Masking, Sharing, Stage, Unmasking
 from hushfold_protocol.secagg.session import Session
 from hushfold_protocol.signing import device_id
 from hushfold_protocol.wire import Message
@@ -100,11 +100,6 @@ def replay(stage: Stage, step: Step, device: bytes, body: bytes, received_at: fl
 def stored(message: Message, content: bytes) -> bytes:
     """What is stored of a message whose encoding is `content`: all but a vector, which is in the sum."""
     return replace(message, vector=b"").encode() if isinstance(message, Masked) else content
-
-
-def close(stage: Stage, now: float) -> Stage | Opened:
-    """What follows the stage. Raises TooFew, or Refused for a sum that cannot be opened: the round is then over."""
-    return stage.close(now) if isinstance(stage, Joining) else stage.close()
 
 
 def answered(stage: Stage) -> Collection[object]:

@@ -131,7 +131,7 @@ class CheatingServer:
         stage = server.Joining(self.plan, AUTHORITY_KEY)
         for join in self.roster.joins:
             stage = stage.accept(join, NOW)
-        return stage.close(NOW)
+        return stage.close()
 
     def share(self, stage: server.Sharing, first: int = 0) -> server.Masking:
         """Device `first` is asked before all others."""

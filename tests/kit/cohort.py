@@ -130,7 +130,7 @@ class Cohort:
         stage = server.Joining(self.plan, AUTHORITY_KEY)
         for device in self.devices:
             stage = stage.accept(device.join, NOW)
-        sharing = stage.close(NOW)
+        sharing = stage.close()
         self.index = {n: sharing.session.joins.index(d.join) for n, d in enumerate(self.devices)}
         return sharing
 

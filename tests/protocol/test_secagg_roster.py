@@ -74,7 +74,7 @@ def test_a_device_that_joins_wrongly_is_refused_and_the_round_goes_on(fault):
         if number == 2:
             with pytest.raises(error, match=said):
                 stage.accept(join, NOW)
-    sharing = stage.close(NOW)
+    sharing = stage.close()
     assert set(sharing.session.joins) == {device.join for device in cohort.devices}
     np.testing.assert_array_equal(cohort.run(), cohort.expected(()))
 
@@ -95,7 +95,7 @@ def test_whoever_was_admitted_does_not_void_the_roster_later(late):
     stage = server.Joining(PLAN, AUTHORITY_KEY)
     for each in (join, *(device.join for device in cohort.devices)):
         stage = stage.accept(each, NOW)
-    sharing = stage.close(PLAN.expires + late)
+    sharing = stage.close()
     assert join in sharing.session.joins
     device = cohort.devices[0]
     device._clock = lambda: PLAN.expires + late

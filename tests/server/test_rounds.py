@@ -326,7 +326,7 @@ def test_a_fault_of_the_code_in_one_round_is_told_by_its_type_alone(server, monk
         raise ValueError("what a device has sent")
 
     server.start()
-    monkeypatch.setattr("hushfold_server.steps.close", fail)
+    monkeypatch.setattr("hushfold_protocol.secagg.server.Sharing.close", fail)
     server.end_step()
     assert server.row().phase == Phase.ABORTED
     assert server.row().reason == "an unexpected ValueError; the server's log says where"
@@ -337,7 +337,7 @@ def test_a_full_disk_aborts_no_round(server, monkeypatch):
         raise OSError(28, "No space left on device")
 
     server.start()
-    monkeypatch.setattr("hushfold_server.steps.close", fail)
+    monkeypatch.setattr("hushfold_protocol.secagg.server.Sharing.close", fail)
     with pytest.raises(OSError, match="No space"):
         server.end_step()
     assert server.row().phase == Phase.SHARING

@@ -36,7 +36,7 @@ from ..packing import EncodedVector, add_packed
 from ..plan import Plan
 from ..signing import device_id
 from . import crypto, shamir
-from .session import Session, admit, open_session
+from .session import Session, admit, session_of
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ class Joining:
         admit(join, taken, self.plan, self.authority_key, now)
         return replace(self, joins={**self.joins, device: join})
 
-    def close(self, now: float) -> Sharing:
-        roster = Roster(tuple(self.joins[device] for device in sorted(self.joins)))
-        return Sharing(open_session(self.plan, roster, self.authority_key, now))
+    def close(self) -> Sharing:
+        """The session of those who are in it, each of whom was checked when it came."""
+        return Sharing(session_of(self.plan, tuple(self.joins[device] for device in sorted(self.joins))))
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def sign_sharers(key: Ed25519PrivateKey, text: bytes) -> bytes:
 def admit(join: Join, taken: Set[bytes], plan: Plan, authority_key: bytes, now: float) -> None:
     """Every check that a join must pass to be in a roster whose other public keys are `taken`.
 
-    The server makes it when a device joins, and both roles for the whole roster: what passed at the first cannot fail
+    The server makes it when a device joins, and each device for the whole roster: what passed at the first cannot fail
     at the second, so a device that is refused is refused alone. Raises SignatureInvalid for a join that no enrolled
     device signed for this plan or whose certificate ends too early, Refused for a key that is used twice or is not
     as it should be.
@@ -138,16 +138,13 @@ def admit(join: Join, taken: Set[bytes], plan: Plan, authority_key: bytes, now: 
 
 
 def open_session(plan: Plan, roster: Roster, authority_key: bytes, now: float) -> Session:
-    """The session of a roster, after every check that both roles make.
+    """The session of a roster that is not trusted, after every check.
 
     `now` is unix seconds. Raises TooFew below the floor, Refused for a roster that is too large, unsorted or names
     a device twice, and for each join what `admit` raises.
     """
     joins = roster.joins
-    if len(joins) < plan.cohort.floor:
-        raise TooFew(f"{len(joins)} devices joined, the floor is {plan.cohort.floor}")
-    if len(joins) > plan.cohort.maximum:
-        raise Refused(f"a roster of {len(joins)} devices, the plan admits {plan.cohort.maximum}")
+    _require_size(plan, len(joins))  # before anything is computed of it
     ids = [device_id(join.certificate.public_key) for join in joins]
     if any(one >= other for one, other in pairwise(ids)):
         raise Refused("the roster is not sorted by device id, or names a device twice")
@@ -155,5 +152,19 @@ def open_session(plan: Plan, roster: Roster, authority_key: bytes, now: float) -
     for join in joins:
         admit(join, taken, plan, authority_key, now)
         taken.update((join.sharing_key, join.masking_key))
+    return session_of(plan, joins)
+
+
+def session_of(plan: Plan, joins: tuple[Join, ...]) -> Session:
+    """The session of joins that were admitted, in the order of their device ids. Raises TooFew or Refused for a number
+    of them that the plan does not admit."""
+    _require_size(plan, len(joins))
     root = merkle_root([join.encode() for join in joins])
     return Session(plan, joins, hashlib.sha256(LABEL + b"session\0" + plan.hash + root).digest())
+
+
+def _require_size(plan: Plan, joined: int) -> None:
+    if joined < plan.cohort.floor:
+        raise TooFew(f"{joined} devices joined, the floor is {plan.cohort.floor}")
+    if joined > plan.cohort.maximum:
+        raise Refused(f"a roster of {joined} devices, the plan admits {plan.cohort.maximum}")
