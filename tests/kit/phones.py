@@ -32,7 +32,7 @@ class Phone:
     def make(
         cls, folder, service, messages=(), population="keyboard-en", model="next_word", on_step=lambda phone, step: None
     ):
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         device = Device(
             folder,
             KeyFile(folder / "key"),
