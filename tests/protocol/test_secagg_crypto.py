@@ -202,10 +202,15 @@ def test_mask_stream_is_aes_ctr(bits):
     assert not vector.any()
 
 
+def at_a_time(bits):
+    """Values to which a mask is applied at a time."""
+    return crypto._PIECE // crypto.mask_width(bits)
+
+
 @WIDTHS
 def test_a_long_mask_is_one_stream(bits):
     """However the vector is cut to be masked: a stream that starts again would mask two values with one mask."""
-    key, size = bytes(range(32)), 2 * crypto._CHUNK + 3
+    key, size = bytes(range(32)), 2 * at_a_time(bits) + 3
     counters = np.zeros((size // 4 + 1, 2), ">u8")
     counters[:, 1] = np.arange(len(counters))
     blocks = Cipher(algorithms.AES(key), modes.ECB()).encryptor().update(counters.tobytes())
@@ -232,7 +237,7 @@ def test_many_masks_at_once_are_each_of_them(bits):
     """However many streams are open at a time, and whatever piece of the vector is at hand."""
     seeds = [bytes([number]) * 32 for number in range(crypto._STREAMS + 3)]
     signs = [1 if number % 3 else -1 for number in range(len(seeds))]
-    start = np.arange(crypto._CHUNK + 5, dtype=np.uint32) & np.uint32(2**bits - 1)
+    start = np.arange(at_a_time(bits) + 5, dtype=np.uint32) & np.uint32(2**bits - 1)
     one_by_one, at_once = start.copy(), start.copy()
     for seed, sign in zip(seeds, signs, strict=True):
         crypto.apply_masks(one_by_one, [(seed, sign)], bits)
@@ -247,7 +252,7 @@ def test_many_masks_at_once_are_each_of_them(bits):
 def test_masks_are_the_same_however_many_threads_make_them(threads, bits):
     """More masks than are open at a time, over a vector that is cut at other places than they are."""
     seeds = [(hashlib.sha256(bytes([i])).digest(), 1 if i % 3 else -1) for i in range(crypto._STREAMS + 9)]
-    size = 3 * crypto._CHUNK + 5
+    size = 3 * at_a_time(bits) + 5
     expected = np.zeros(size, np.uint32)
     for seed, sign in seeds:
         stream = Cipher(algorithms.AES(seed), modes.CTR(bytes(16))).encryptor().update(bytes(4 * size))
@@ -265,4 +270,4 @@ def test_what_makes_the_seeds_may_fail():
         raise Refused("no seed")
 
     with pytest.raises(Refused, match="no seed"):
-        crypto.apply_masks(np.zeros(4 * crypto._CHUNK, np.uint32), seeds(), 20, 2)
+        crypto.apply_masks(np.zeros(4 * at_a_time(20), np.uint32), seeds(), 20, 2)

@@ -20,11 +20,11 @@ from ..errors import Refused
 from ..packing import EncodedVector
 
 LABEL = b"hushfold/v1/secagg/"  # of every hash and derivation in a session
-_CHUNK = 1 << 15  # values, of four bytes at most: three times 128 KiB stay in the second-level cache
+_PIECE = 1 << 17  # bytes of a mask at a time: with as many of the vector and of zeros they stay in a core's cache
 _BLOCK = 16  # bytes of a block of AES; parts of a vector begin at multiples of as many values, so at whole blocks
 _STREAMS = 64  # mask streams that are open at a time
 _THREADS = min(os.cpu_count() or 1, 8)  # that masks are made by
-_ZEROS = bytes(4 * _CHUNK)
+_ZEROS = memoryview(bytes(_PIECE))
 # A key encrypts one message and no other (it depends on session, sender and receiver), so the nonce may be fixed.
 _NONCE = bytes(12)
 _KNOWN_TO_ALL = "an X25519 public key is of small order: a secret agreed on with it is known to all"
@@ -130,7 +130,7 @@ def apply_masks(vector: EncodedVector, masks: Iterable[tuple[bytes, int]], bits:
     iterator makes the next seeds.
     """
     width = mask_width(bits)
-    step = max(-(-vector.size // (_BLOCK * threads)) * _BLOCK, _CHUNK)
+    step = max(-(-vector.size // (_BLOCK * threads)) * _BLOCK, _PIECE // width)
     parts = [(vector[start : start + step], start * width // _BLOCK) for start in range(0, vector.size, step)]
     remaining = iter(masks)
     under_way: list[Future[None]] = []
@@ -153,16 +153,17 @@ def _finish(under_way: Iterable[Future[None]]) -> None:
 
 def _apply(part: EncodedVector, block: int, masks: Sequence[tuple[bytes, int]], width: int) -> None:
     """Applies masks to the part of a vector that begins with AES block number `block` of each stream."""
-    buffer = bytearray(width * _CHUNK + _BLOCK)
-    words = np.frombuffer(buffer, f"<u{width}", count=_CHUNK)
+    count = _PIECE // width
+    buffer = bytearray(_PIECE + _BLOCK)
+    words = np.frombuffer(buffer, f"<u{width}", count=count)
     counter = modes.CTR(block.to_bytes(16, "big"))
     streams = [
         (Cipher(algorithms.AES(seed), counter).encryptor(), np.add if sign > 0 else np.subtract) for seed, sign in masks
     ]
-    for start in range(0, part.size, _CHUNK):
-        values = part[start : start + _CHUNK]
+    for start in range(0, part.size, count):
+        values = part[start : start + count]
         piece = values.astype(words.dtype, copy=False)
-        zeros, mask = memoryview(_ZEROS)[: piece.nbytes], words[: piece.size]
+        zeros, mask = _ZEROS[: piece.nbytes], words[: piece.size]
         for stream, operation in streams:
             stream.update_into(zeros, buffer)
             operation(piece, mask, out=piece)

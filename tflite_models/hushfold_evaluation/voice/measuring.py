@@ -32,7 +32,7 @@ from .streaming import Streamed
 HUSHFOLD, MFCC, POCKETSPHINX = "hushfold", "mfcc-svm", "pocketsphinx"
 COMMANDS_SET, PERSONAL_SET, DIGITS_SET, NOISE_SET = "commands", "personal-words", "digits", "noise"
 SPEECH, NOISE = "running speech", "noise"
-FOREIGN = 600
+FOREIGN = 3_000
 """Clips of other words that every recogniser of base words hears, at most."""
 _OTHERS = "Give other recordings"
 _TAUGHT = 3  # takes of the words that are known in the long stream

@@ -51,8 +51,12 @@ def train(data: Path, words: Sequence[str], work: Path, schedule: Schedule, repo
     def phonemes(word: str) -> tuple[int, ...]:
         return tuple(numbers[phoneme] for phoneme in spelt[word])
 
-    said = synthesis.say([word for word in chosen for _ in range(synthesis.VOICES)], work / "said", schedule.seed)
-    synthetic = [Example(u.pcm, UNKNOWN, phonemes(u.word)) for u in said if u]
+    said = work / "said"
+    others = synthesis.say([word for word in chosen for _ in range(synthesis.VOICES)], said, schedule.seed)
+    synthetic = [Example(u.pcm, UNKNOWN, phonemes(u.word)) for u in others if u]
+    repeated = [word for word in COMMANDS for _ in range(synthesis.COMMAND_VOICES)]
+    commands = synthesis.say(repeated, said, schedule.seed, foreigners=0)
+    synthetic += [Example(u.pcm, LABELS.index(u.word), phonemes(u.word)) for u in commands if u]
     learned = [Example(c.pcm, LABELS.index(c.label), phonemes(c.label)) for c in recorded if not clips.held_out(c)]
     unseen = [clip for clip in recorded if clips.held_out(clip)]
     heard = [noise.pcm for noise in noises if not clips.held_out(noise)]

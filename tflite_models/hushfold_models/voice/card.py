@@ -41,11 +41,12 @@ Output: {labels} labels, of which two are no command (`unknown`, `silence`); or 
 
 _DATA = """{sources}
 - Other words (about {words:,}, in {voices} voices each) by made-up speakers: espeak-ng and flite, synthetic
+- The commands by made-up speakers, in {repeats} voices each
 
-The commands are those of people; made-up speakers say other words only. These are all the `unknown` that training has,
-beside commands heard backwards and beginnings of commands before ends of others. Phonemes are learned too, by a layer
-that is not shipped. Every clip is heard at another speed, place, level and tone each time, with echo and noise, and
-with bands masked."""
+The other words are all the `unknown` that training has, beside commands heard backwards and beginnings of commands
+before ends of others. That made-up speakers say the commands too keeps their sound from giving the others away.
+Phonemes are learned too, by a layer that is not shipped. Every clip is heard at another speed, place, level and tone
+each time, with echo and noise, and with bands masked."""
 
 
 def voice_card(config: VoiceConfig, version: str, figures: Figures | None, pictures: tuple[str, ...] = ()) -> str:
@@ -59,7 +60,9 @@ def voice_card(config: VoiceConfig, version: str, figures: Figures | None, pictu
     """
     _, parts = layout(config)
     sources = "\n".join(f"- {source.title} ({source.credit}), {source.licence}" for source in SOURCES)
-    data = _DATA.format(sources=sources, words=synthesis.WORDS, voices=synthesis.VOICES)
+    data = _DATA.format(
+        sources=sources, words=synthesis.WORDS, voices=synthesis.VOICES, repeats=synthesis.COMMAND_VOICES
+    )
     return _TEMPLATE.format(
         version=version,
         count=len(COMMANDS),

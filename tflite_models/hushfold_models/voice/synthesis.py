@@ -1,7 +1,8 @@
 """Made-up speakers who say other words: what a command is not, and how speech sounds in general.
 
 Twelve words by real people teach neither. Two free synthesisers say some thousand English words, in many voices and at
-many speeds. Their sound is poor; what is asked of it is only that other words sound like other words.
+many speeds. Their sound is poor; what is asked of it is only that other words sound like other words. They say the
+commands too: or else to be synthetic would be all that a model has to hear in an unknown word.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ..corpus import CorpusError
 from .config import COMMANDS
 
 WORDS, VOICES = 3_000, 4  # how many words are said for the training of a base, and how often each
+COMMAND_VOICES = 150  # how often each command is said by made-up speakers
 _DIGITS = "zero one two three four five six seven eight nine"
 _PERSONAL = "speech speaker signal process print open close project"
 UNTAUGHT = frozenset(f"{_DIGITS} {_PERSONAL}".split())
@@ -83,10 +85,11 @@ def pronounce(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return {word: tuple(p for p in each if p) for word, each in zip(words, phonemes, strict=True)}
 
 
-def say(words: Sequence[str], folder: Path, seed: int) -> Iterator[Utterance | None]:
+def say(words: Sequence[str], folder: Path, seed: int, *, foreigners: float = 0.25) -> Iterator[Utterance | None]:
     """Have each word, of letters alone, said by a voice drawn for it; None for what came out empty or too long.
 
-    What was said before is taken from `folder`.
+    A share of espeak-ng's voices, `foreigners`, reads as if the word were of another language. What was said before is
+    taken from `folder`.
 
     Raises:
         CorpusError: espeak-ng or flite is not installed.
@@ -96,7 +99,7 @@ def say(words: Sequence[str], folder: Path, seed: int) -> Iterator[Utterance | N
     def utter(number: int) -> Utterance | None:
         file = folder / f"{seed}-{number:05}-{words[number]}.wav"  # what another run said is not taken for this one's
         if not file.exists():
-            _speak(words[number], file, random.Random(f"{seed}/{number}"))
+            _speak(words[number], file, random.Random(f"{seed}/{number}"), foreigners)
         pcm = _trimmed(file.read_bytes())
         return None if pcm is None else Utterance(pcm, words[number])
 
@@ -104,7 +107,7 @@ def say(words: Sequence[str], folder: Path, seed: int) -> Iterator[Utterance | N
         yield from pool.map(utter, range(len(words)))
 
 
-def _speak(word: str, file: Path, chance: random.Random) -> None:
+def _speak(word: str, file: Path, chance: random.Random, foreigners: float) -> None:
     draft = file.with_suffix(".unfinished")
     if chance.random() < 0.2:
         stretch, pitch = chance.uniform(0.75, 1.3), chance.uniform(80, 240)
@@ -112,7 +115,7 @@ def _speak(word: str, file: Path, chance: random.Random) -> None:
         manner = ["--setf", f"duration_stretch={stretch:.2f}", "--setf", f"int_f0_target_mean={pitch:.0f}"]
         _run(["flite", *voice, *manner, "-t", word, "-o", str(draft)])
     else:
-        language = chance.choice(_ACCENTS if chance.random() < 0.75 else _LANGUAGES)
+        language = chance.choice(_LANGUAGES if chance.random() >= 1 - foreigners else _ACCENTS)
         manner = ["-s", str(chance.randint(110, 210)), "-p", str(chance.randint(15, 85))]
         _run(["espeak-ng", "-v", f"{language}+{chance.choice(_VARIANTS)}", *manner, "-w", str(draft), word])
     draft.replace(file)
