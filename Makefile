@@ -19,7 +19,7 @@ $(UV):
 	$(PYTHON) -m venv .tools
 	.tools/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9'
 
-# With bytecode: a process that imports TensorFlow is up in a third of the time, and a server has several.
+# With bytecode, at once: where PYTHONDONTWRITEBYTECODE is set, every process would compile TensorFlow anew.
 $(BIN)/.synced: $(UV) uv.lock pyproject.toml setup.cfg
 	$(UV) sync --frozen --quiet --compile-bytecode --python $(PYTHON)
 	@touch $@

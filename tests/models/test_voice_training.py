@@ -380,3 +380,6 @@ def test_a_base_is_trained_from_its_files(tmp_path: Path, monkeypatch: pytest.Mo
     assert np.array_equal(np.fromfile(work / "weights.f32", "<f4"), weights)
     with pytest.raises(CorpusError, match="work holds a run with other words: remove it, or name another folder"):
         base.train(tmp_path, [*vocabulary, "forest"], work, schedule, points.append)
+    monkeypatch.setattr(synthesis, "COMMAND_VOICES", 3)
+    with pytest.raises(CorpusError, match="holds a run with other words"):
+        base.train(tmp_path, vocabulary, work, schedule, points.append)

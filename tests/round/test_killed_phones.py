@@ -21,10 +21,10 @@ from hushfold_protocol.messages import Invitation
 from hushfold_protocol.plan import Plan
 from hushfold_server.database import Phase, charges, participations, rounds
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
 MESSAGES = ["see you at the station", "are you coming home", "i will call you later"]
-COUNT = 8
+COUNT = 12
 PAID = {"masking": [], "paid": [ContributionState.CHARGED], "uploaded": [ContributionState.SENT]}
 """Where a phone is killed, and what its ledger then says of the round."""
 
@@ -57,35 +57,36 @@ def live_until_killed(folder, service, at):
     Phone.make(folder, service, MESSAGES, on_step=on_step).live(threading.Event())
 
 
-def test_phones_that_are_killed_pay_for_what_has_left_and_come_back(server, tmp_path):
+def test_phones_that_are_killed_pay_once_for_what_may_have_left_and_come_back(server, tmp_path):
     service, folders = service_of(server), {at: tmp_path / at for at in PAID}
     context = multiprocessing.get_context("spawn")
     doomed = {at: context.Process(target=live_until_killed, args=(folders[at], service, at)) for at in PAID}
     phones = [Phone.make(tmp_path / str(n), service, MESSAGES) for n in range(COUNT - len(doomed))]
-    stop, waiting = threading.Event(), []
+    stop, joins = threading.Event(), []
     with ExitStack() as stack:
-        for phone in phones:
-            stack.callback(phone.device.close)
-        launch(server, name="words", count=COUNT, floor=5, rounds=2, training=60)
+
+        def live(some):
+            for phone in some:
+                stack.callback(phone.device.close)
+            joins.append(fleet_lives(some, stop))
+            stack.callback(joins[-1])
+
+        launch(server, name="words", count=COUNT, floor=7, rounds=2, training=60)
         for process in doomed.values():
             process.start()
             stack.callback(process.kill)
-        waiting.append(fleet_lives(phones, stop))
-        stack.callback(lambda: [join() for join in waiting])
+        live(phones)
         for process in doomed.values():
             process.join(120)
             assert process.exitcode == -signal.SIGKILL
         server.until(lambda: server.rows(rounds, rounds.c.phase.in_((Phase.LEARNED, Phase.RELEASED))))
 
         again = {at: Phone.make(folder, service) for at, folder in folders.items()}
-        for phone in again.values():
-            stack.callback(phone.device.close)
         paid = {at: [c.state for c in phone.device.budget.contributions()] for at, phone in again.items()}
         assert paid == PAID
-
-        waiting.append(fleet_lives([*again.values()], stop))
+        live([*again.values()])
         server.until(lambda: released(server), 200)
-        for join in waiting:
+        for join in joins:
             join()
 
         first, second = sorted(server.rows(rounds), key=lambda row: row.number)[:2]

@@ -30,7 +30,7 @@ UNKNOWN, SILENCE = NO_COMMAND = ("unknown", "silence")
 THRESHOLD = 0.81
 """Distance up to which a word of the user's is recognised, before sensitivity."""
 LEAST_PROBABILITY = 0.98
-"""Of a command of the base, before sensitivity. Strangers pay for it: of their commands six in ten pass."""
+"""Of a command of the base, before sensitivity. Strangers pay for it: of their commands more than half pass."""
 
 _SPREAD_WEIGHT = 0.5  # of how far apart a word's own recordings are
 _TYPICAL_SPREAD = 1.28  # of a word with a single recording
@@ -182,8 +182,8 @@ class Recogniser:
 
 def away(spoken: Utterance, words: Sequence[KnownWord], measure: Measure = distances) -> dict[str, float]:
     """How far each word is from what was said: by more than half of its recordings, the nearest, less half of how far
-    they all are apart. So a word is not let in more easily the more often it was recorded, and an odd recording costs
-    nothing."""
+    they all are apart. Of three and more one may be odd; and the nearest of many is always near, so one alone would let
+    in more the more recordings there are."""
     each = measure(spoken, [recording for word in words for recording in word.recordings])
     ends = np.cumsum([0, *(len(word.recordings) for word in words)])
     return {

@@ -66,7 +66,7 @@ class Voice:
         commands: what the base knows.
         words: what the user has taught.
         recordings: everything that is kept of the user's voice.
-        sensitivity: above 0 more is recognised, and more of what is none; at 0 less than 1 % of foreign words pass.
+        sensitivity: above 0 more is recognised, and more of what is none; at 0 about 1 % of foreign words.
 
     Raises:
         ModelError: the vector is not this model's.

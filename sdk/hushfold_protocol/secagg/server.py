@@ -69,7 +69,7 @@ class Joining:
         return replace(self, joins={**self.joins, device: join})
 
     def close(self) -> Sharing:
-        """The session of those who are in it, each of whom was checked when it came."""
+        """The session of those who are in it, each of whom was checked when it came. Raises TooFew below the floor."""
         return Sharing(session_of(self.plan, tuple(self.joins[device] for device in sorted(self.joins))))
 
 

@@ -5,7 +5,7 @@ are measured. What is learned is the model's last layer, from nothing: the base 
 well for a few hundred recordings to teach it anything. A rehearsal of the task (`hushfold-demo rehearse --speech`)
 leaves the federated weights. Central training starts from the same weights, has the same recordings in one place and
 passes over them as often, by stochastic gradient descent on the same part of the model; of several rates the one that
-is best on the measured speakers counts, which favours it.
+is best on the measured speakers counts.
 
     right      percent of the clips whose most probable base word is the right one
     ratio      of that to central training's, the same speakers resampled for both

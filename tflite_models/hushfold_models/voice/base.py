@@ -44,7 +44,7 @@ def train(data: Path, words: Sequence[str], work: Path, schedule: Schedule, repo
     spelt = synthesis.pronounce(sorted({*chosen, *COMMANDS, *synthesis.UNTAUGHT}))
     chosen = synthesis.unmistakable(chosen, spelt)
     work.mkdir(parents=True, exist_ok=True)
-    _require_same(work / _WORDS, chosen)
+    _require_same(work / _WORDS, [chosen, synthesis.COMMAND_VOICES])
     heard_phonemes = sorted({phoneme for word in (*chosen, *COMMANDS) for phoneme in spelt[word]})
     numbers = {phoneme: number for number, phoneme in enumerate(heard_phonemes)}
 
@@ -74,9 +74,10 @@ def train(data: Path, words: Sequence[str], work: Path, schedule: Schedule, repo
     return figures
 
 
-def _require_same(path: Path, words: Sequence[str]) -> None:
-    """A run can go on only with the words that it began with: the layer of their phonemes is in its checkpoints."""
-    content = json.dumps(words)
+def _require_same(path: Path, said: object) -> None:
+    """A run can go on only with what made-up speakers said when it began: the layer of its phonemes is in its
+    checkpoints."""
+    content = json.dumps(said)
     if path.exists() and path.read_text() != content:
         raise CorpusError(f"{path.parent} holds a run with other words: remove it, or name another folder")
     path.write_text(content)

@@ -41,7 +41,7 @@ Output: {labels} labels, of which two are no command (`unknown`, `silence`); or 
 
 _DATA = """{sources}
 - Other words (about {words:,}, in {voices} voices each) by made-up speakers: espeak-ng and flite, synthetic
-- The commands by made-up speakers, in {repeats} voices each
+- The commands by made-up speakers, {repeats} times each
 
 The other words are all the `unknown` that training has, beside commands heard backwards and beginnings of commands
 before ends of others. That made-up speakers say the commands too keeps their sound from giving the others away.

@@ -47,7 +47,7 @@ class Schedule:
     clip: float = 5.0  # global norm
     words: int = 48  # of a batch
     reversed: int = 6  # words of a batch that are heard backwards too: speech, and no command
-    spliced: int = 10  # pairs of recorded words, the beginning of one before the end of the other: no command either
+    spliced: int = 10  # pairs of commands, the beginning of one before the end of the other: no command either
     silent: int = 4  # windows of a batch without speech
     synthetic: float = 1.0  # synthetic words for each recorded one
     unknown: float = 0.4  # weight of a window without a command

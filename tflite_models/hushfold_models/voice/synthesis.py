@@ -1,4 +1,4 @@
-"""Made-up speakers who say other words: what a command is not, and how speech sounds in general.
+"""Made-up speakers who say other words, too: what a command is not, and how speech sounds in general.
 
 Twelve words by real people teach neither. Two free synthesisers say some thousand English words, in many voices and at
 many speeds. Their sound is poor; what is asked of it is only that other words sound like other words. They say the
@@ -115,7 +115,7 @@ def _speak(word: str, file: Path, chance: random.Random, foreigners: float) -> N
         manner = ["--setf", f"duration_stretch={stretch:.2f}", "--setf", f"int_f0_target_mean={pitch:.0f}"]
         _run(["flite", *voice, *manner, "-t", word, "-o", str(draft)])
     else:
-        language = chance.choice(_LANGUAGES if chance.random() >= 1 - foreigners else _ACCENTS)
+        language = chance.choice(_ACCENTS if chance.random() < 1 - foreigners else _LANGUAGES)
         manner = ["-s", str(chance.randint(110, 210)), "-p", str(chance.randint(15, 85))]
         _run(["espeak-ng", "-v", f"{language}+{chance.choice(_VARIANTS)}", *manner, "-w", str(draft), word])
     draft.replace(file)
