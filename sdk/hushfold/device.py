@@ -22,7 +22,7 @@ from . import personal, proof, released
 from .clock import Clock, SystemClock
 from .conditions import DWELL, ConditionSource, Gate, HostConditions, Requirements
 from .errors import ModelError
-from .heap import give_back
+from .heap import give_back, keep_large_apart
 from .keyboard import Keyboard
 from .keys import KeyProvider, Witness
 from .ledger import DeviceBudget
@@ -92,6 +92,7 @@ class Device:
         voice_folder: Path | str | None = None,
         clock: Clock | None = None,
     ) -> None:
+        keep_large_apart()
         self._opening = threading.Lock()
         self._voice: tuple[Voice, ReleasedModel[VoiceFiles]] | None = None
         self._voice_folder = Path(voice_folder) if voice_folder else None

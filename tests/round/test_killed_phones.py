@@ -11,7 +11,6 @@ import threading
 from contextlib import ExitStack
 
 import pytest
-from live_server import LiveServer
 from phones import Phone, fleet_lives
 from test_round import launch, released, service_of
 
@@ -27,13 +26,6 @@ MESSAGES = ["see you at the station", "are you coming home", "i will call you la
 COUNT = 12
 PAID = {"masking": [], "paid": [ContributionState.CHARGED], "uploaded": [ContributionState.SENT]}
 """Where a phone is killed, and what its ledger then says of the round."""
-
-
-@pytest.fixture
-def server(tmp_path):
-    live = LiveServer(tmp_path / "home").start()
-    yield live
-    live.stop()
 
 
 def live_until_killed(folder, service, at):

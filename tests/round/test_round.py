@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from canaries import disguises, files_of, search, windows
-from live_server import LiveServer, RecordingProxy
+from live_server import RecordingProxy
 from phones import Phone, fleet_lives
 
 from hushfold import participation
@@ -55,13 +55,6 @@ come_back_seconds = 1
 """
 
 CANARIES = [f"zyxq{letter}wvut{letter}blorptang" for letter in "abcdefghijklmnopqrstuvwx"]
-
-
-@pytest.fixture
-def server(tmp_path):
-    live = LiveServer(tmp_path / "home").start()
-    yield live
-    live.stop()
 
 
 def make_phones(folder, service, count, **options):

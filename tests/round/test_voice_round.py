@@ -7,7 +7,6 @@ import threading
 
 import numpy as np
 import pytest
-from live_server import LiveServer
 from phones import Phone, fleet_lives
 from test_round import launch, released, service_of
 
@@ -17,13 +16,6 @@ from hushfold_server.database import Phase, charges, releases, rounds
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 COUNT = 6
-
-
-@pytest.fixture
-def server(tmp_path):
-    live = LiveServer(tmp_path / "home").start()
-    yield live
-    live.stop()
 
 
 def phone_of(folder, service, number):
