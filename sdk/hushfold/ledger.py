@@ -61,7 +61,7 @@ class Contribution:
         return self.curve.epsilon(self.delta)
 
     @classmethod
-    def to_plan(cls, plan: Plan, payload: bytes, *, cohort: int, at: float) -> Self:
+    def to_plan(cls, plan: Plan, payload: bytes | memoryview, *, cohort: int, at: float) -> Self:
         """The contribution that `payload`, the masked update as it will be sent, makes to the plan's round.
 
         cohort: devices in the roster; at: unix seconds.

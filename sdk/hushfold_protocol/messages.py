@@ -21,7 +21,7 @@ from typing import Annotated
 
 from .errors import WireError
 from .plan import MAX_COHORT
-from .wire import Broadcast, Fixed, Items, Message, Opaque, Record, Struct, Text, UInt
+from .wire import Broadcast, Bulk, Fixed, Items, Message, Opaque, Record, Struct, Text, UInt
 
 MAX_VECTOR_BYTES = 64 << 20  # one masked vector
 _BITMAP_BYTES = (MAX_COHORT + 7) // 8
@@ -125,7 +125,7 @@ class Masked(Message, type_code=34):
     """The encoded update under all its masks, packed to the plan's bits."""
 
     session: Annotated[bytes, Fixed(32)]
-    vector: Annotated[bytes, Opaque(MAX_VECTOR_BYTES)]
+    vector: Annotated[bytes | memoryview, Bulk(MAX_VECTOR_BYTES)]
     signature: Annotated[bytes, Fixed(64)]  # over the session and the sharers that the device was shown
 
 

@@ -13,8 +13,11 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+Buffer = bytes | memoryview
 EncodedVector = npt.NDArray[np.uint32]
 """One-dimensional; each value below 2^bits, and sums taken modulo 2^bits."""
+RunningSum = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
+"""A sum on its way, in numbers of `sum_width` bytes or wider ones: what is above the lowest bits means nothing yet."""
 
 MIN_BITS, MAX_BITS = 8, 32
 
@@ -36,10 +39,20 @@ def packed_size(count: int, bits: int) -> int:
     return (count * bits + 7) // 8
 
 
-def pack(vector: EncodedVector, bits: int) -> bytes:
-    """The values of a uint32 vector, each below 2^bits, in ceil(n * bits / 8) bytes. Raises ValueError."""
+def sum_width(bits: int) -> int:
+    """Bytes of the numbers in which sums modulo 2^bits are taken: two where that is enough, else four."""
+    return 2 if bits <= 16 else 4
+
+
+def running_sum(count: int, bits: int) -> RunningSum:
+    """A sum of no vectors yet, to be added to by `add_packed`."""
+    return np.zeros(count, f"u{sum_width(bits)}")
+
+
+def pack(vector: RunningSum, bits: int) -> bytes:
+    """The values of a vector, each below 2^bits, in ceil(n * bits / 8) bytes. Raises ValueError."""
     _check_bits(bits)
-    if bits < 32 and vector.size and int(vector.max()) >> bits:
+    if bits < 8 * vector.itemsize and vector.size and int(vector.max()) >> bits:
         raise ValueError(f"a value does not fit {bits} bits")
     if bits in _WHOLE:
         return vector.astype(_WHOLE[bits], copy=False).tobytes()
@@ -50,15 +63,15 @@ def pack(vector: EncodedVector, bits: int) -> bytes:
     return packed.tobytes()
 
 
-def unpack(data: bytes, count: int, bits: int) -> EncodedVector:
+def unpack(data: Buffer, count: int, bits: int) -> EncodedVector:
     """The inverse of `pack`. Raises ValueError unless `data` is exactly `count` values, unused bits being zero."""
     values = np.zeros(count, np.uint32)
     add_packed(values, data, bits)
     return values
 
 
-def add_packed(total: EncodedVector, data: bytes, bits: int) -> None:
-    """Adds the vector that was packed into `data` to `total`, in place and modulo 2^32.
+def add_packed(total: RunningSum, data: Buffer, bits: int) -> None:
+    """Adds the vector that was packed into `data` to `total`, in place and modulo what its numbers hold.
 
     Raises ValueError, and leaves `total` as it is, unless `data` is exactly as many values, unused bits being zero.
     """
@@ -79,8 +92,8 @@ def add_packed(total: EncodedVector, data: bytes, bits: int) -> None:
 
 
 def _parts(
-    vector: EncodedVector, packed: npt.NDArray[np.uint8] | bytes, bits: int
-) -> Iterator[tuple[EncodedVector, npt.NDArray[np.uint8]]]:
+    vector: RunningSum, packed: npt.NDArray[np.uint8] | Buffer, bits: int
+) -> Iterator[tuple[RunningSum, npt.NDArray[np.uint8]]]:
     """Consecutive parts of a vector, each with its bytes."""
     whole = np.frombuffer(packed, np.uint8)
     for start in range(0, vector.size, _CHUNK):
@@ -88,7 +101,7 @@ def _parts(
         yield part, whole[begin : begin + packed_size(part.size, bits)]
 
 
-def _pack_pairs(vector: EncodedVector, bits: int) -> npt.NDArray[np.uint8]:
+def _pack_pairs(vector: RunningSum, bits: int) -> npt.NDArray[np.uint8]:
     """The bytes of a part of a vector, and none or a few zeros after them."""
     pairs: _Pairs = np.zeros((vector.size + 1) // 2, "<u8")
     pairs.view("<u4")[: vector.size] = vector
@@ -100,7 +113,7 @@ def _pack_pairs(vector: EncodedVector, bits: int) -> npt.NDArray[np.uint8]:
     return np.ndarray(pairs.size, f"V{bits // 4}", pairs, strides=(_WORD,)).copy().view(np.uint8)
 
 
-def _add_pairs(total: EncodedVector, data: bytes, bits: int) -> None:
+def _add_pairs(total: RunningSum, data: Buffer, bits: int) -> None:
     """Adds two values at a time; memory that is used again and again stays in the cache."""
     size, mask = bits // 4, np.uint64((1 << bits) - 1)
     high_mask, shift = mask << np.uint64(32), np.uint64(32 - bits)
@@ -120,7 +133,7 @@ def _add_pairs(total: EncodedVector, data: bytes, bits: int) -> None:
         part += pairs.view("<u4")[: part.size]
 
 
-def _pack_pieces(vector: EncodedVector, bits: int) -> npt.NDArray[np.uint8]:
+def _pack_pieces(vector: RunningSum, bits: int) -> npt.NDArray[np.uint8]:
     """As `_pack_pairs`, for any width."""
     values, size, pieces = _pieces(bits)
     groups = -(-vector.size // values)
@@ -135,7 +148,7 @@ def _pack_pieces(vector: EncodedVector, bits: int) -> npt.NDArray[np.uint8]:
     return packed.reshape(-1)
 
 
-def _add_pieces(total: EncodedVector, data: bytes, bits: int) -> None:
+def _add_pieces(total: RunningSum, data: Buffer, bits: int) -> None:
     """Adds values of any width."""
     values, size, pieces = _pieces(bits)
     for part, packed in _parts(total, data, bits):

@@ -36,10 +36,14 @@ class Reader:
         self._at = 0
 
     def take(self, count: int, what: str) -> bytes:
+        return bytes(self.view(count, what))
+
+    def view(self, count: int, what: str) -> memoryview:
+        """The next bytes where they are, without a copy."""
         end = self._at + count
         if end > len(self._data):
             raise WireError(f"{what}: {count} bytes expected, {len(self._data) - self._at} left")
-        chunk = bytes(self._data[self._at : end])
+        chunk = self._data[self._at : end]
         self._at = end
         return chunk
 
@@ -134,10 +138,20 @@ class Opaque(Codec):
         return self._length.write(len(value), what) + bytes(value)
 
     def read(self, reader: Reader, what: str) -> bytes:
+        return bytes(self._view(reader, what))
+
+    def _view(self, reader: Reader, what: str) -> memoryview:
         length = self._length.read(reader, what)
         if length > self.limit:
             raise WireError(f"{what}: {length} bytes announced, at most {self.limit} allowed")
-        return reader.take(length, what)
+        return reader.view(length, what)
+
+
+class Bulk(Opaque):
+    """As `Opaque`, but what is read stays where it was received: a memoryview, for megabytes that are used once."""
+
+    def read(self, reader: Reader, what: str) -> Any:
+        return self._view(reader, what)
 
 
 class Text(Opaque):
@@ -218,9 +232,11 @@ class Struct:
 
     __slots__ = ()
 
-    def write_fields(self) -> bytes:
+    def write_fields(self, header: bytes = b"") -> bytes:
+        """The fields, behind a header."""
         name = type(self).__name__
-        return b"".join(codec.write(getattr(self, f), f"{name}.{f}") for f, codec in _codecs(type(self)))
+        written = (codec.write(getattr(self, f), f"{name}.{f}") for f, codec in _codecs(type(self)))
+        return b"".join((header, *written))
 
     @classmethod
     def read_fields(cls, reader: Reader) -> Self:
@@ -246,7 +262,7 @@ class Message(Struct):
         Message._known[type_code] = cls
 
     def encode(self) -> bytes:
-        return MAGIC + bytes((VERSION, self.type_code)) + self.write_fields()
+        return self.write_fields(MAGIC + bytes((VERSION, self.type_code)))
 
     @classmethod
     def decode(cls, data: bytes | memoryview) -> Self:

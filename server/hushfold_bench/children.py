@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from hushfold_protocol.encoding import encode
 from hushfold_protocol.messages import Consent, Consents, Delivery, Join, Masked, Roster, Shares, Survivors, Unmask
-from hushfold_protocol.packing import EncodedVector
+from hushfold_protocol.packing import EncodedVector, RunningSum, running_sum
 from hushfold_protocol.secagg import crypto, server
 from hushfold_protocol.secagg.device import DeviceSession
 from hushfold_protocol.wire import Message, decode_any
@@ -57,7 +57,7 @@ class _MaskCounter:
         self._apply = crypto.apply_masks
         patch.object(crypto, "apply_masks", self._counting).start()
 
-    def _counting(self, vector: EncodedVector, masks: Iterable[tuple[bytes, int]], bits: int) -> None:
+    def _counting(self, vector: RunningSum, masks: Iterable[tuple[bytes, int]], bits: int) -> None:
         self._apply(vector, (self._one_more(mask) for mask in masks), bits)
 
     def _one_more(self, mask: tuple[bytes, int]) -> tuple[bytes, int]:
@@ -74,7 +74,7 @@ class Server:
         self._memory = peak_memory()
         self._watch = Stopwatch()
         self._stage: server.Stage | server.Opened = server.Joining(plan, setting.authority_key)
-        self._total = np.zeros(plan.update.encoding().dimension, np.uint32)
+        self._total = running_sum(plan.update.encoding().dimension, plan.update.bits)
 
     def accept(self, sender: int, body: bytes) -> None:
         """One device's message; `sender` is its place in the roster, and no matter for a join."""
@@ -115,7 +115,7 @@ class Server:
         return Costs(dict(self._watch.times), peak_memory() - self._memory, self._masks.count)
 
     def sum(self) -> EncodedVector:
-        return self._total
+        return self._total.astype(np.uint32, copy=False)
 
 
 class Device:

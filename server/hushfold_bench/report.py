@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
-from hushfold_protocol.secagg.crypto import mask_width
+from hushfold_protocol.packing import sum_width
 
 from .peer import FlowerFigures
 from .rounds import ENCODE, RoundFigures
@@ -55,7 +55,7 @@ class Report:
     def aes_seconds(self, masks: int) -> float:
         """What plain AES takes for so many masks."""
         rate = next(each.rate for each in self.yardsticks if each.name == AES)
-        return masks * mask_width(self.setting.bits) * self.setting.dimension / (rate * 1e9)
+        return masks * sum_width(self.setting.bits) * self.setting.dimension / (rate * 1e9)
 
     def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
         """Title, head and rows of each table."""

@@ -15,10 +15,10 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from hushfold_protocol.encoding import encode
-from hushfold_protocol.packing import add_packed, pack
+from hushfold_protocol.packing import add_packed, pack, running_sum, sum_width
 from hushfold_protocol.randomness import system_randomness
 from hushfold_protocol.rotation import rotate
-from hushfold_protocol.secagg.crypto import apply_masks, mask_width
+from hushfold_protocol.secagg.crypto import apply_masks
 from hushfold_protocol.skellam import sample_skellam
 
 from .setting import Setting
@@ -76,7 +76,7 @@ def _blocks(setting: Setting) -> dict[str, tuple[str, int, Callable[[], object]]
     """By name: what it is, how many bytes it handles, and one run of it."""
     encoding = setting.plan().update.encoding()
     update, randomness = setting.update(0), system_randomness()
-    vector = np.zeros(encoding.dimension, np.uint32)
+    vector = running_sum(encoding.dimension, encoding.bits)
     values = setting.encoded(0)
     packed = pack(values, encoding.bits)
     source, target = np.ones(1 << 23, np.uint32), np.empty(1 << 23, np.uint32)
@@ -96,7 +96,7 @@ def _blocks(setting: Setting) -> dict[str, tuple[str, int, Callable[[], object]]
         AES: ("AES-256-CTR, nothing else", 8 * pieces * _PIECE, aes),
         "masks": (
             f"{_MASKS} masks added",
-            _MASKS * mask_width(encoding.bits) * encoding.dimension,
+            _MASKS * sum_width(encoding.bits) * encoding.dimension,
             lambda: apply_masks(vector, ((seed, 1) for seed in seeds), encoding.bits),
         ),
         "noise": (

@@ -31,7 +31,7 @@ from sqlalchemy.exc import OperationalError
 
 from hushfold_protocol.errors import Equivocation, Refused, RemoteError
 from hushfold_protocol.messages import Closed, ComeBack, Ending, Invitation, Join, Masked, Signed, Wait
-from hushfold_protocol.packing import EncodedVector
+from hushfold_protocol.packing import RunningSum, running_sum
 from hushfold_protocol.plan import Plan
 from hushfold_protocol.secagg import server as secagg
 from hushfold_protocol.signing import device_id, verify
@@ -77,7 +77,7 @@ class _Live:
     deadline: float  # unix seconds
     step_seconds: float
     stage: secagg.Stage
-    total: EncodedVector  # uint32[d], masked, modulo 2^32
+    total: RunningSum  # masked
 
     @property
     def id(self) -> str:
@@ -301,7 +301,7 @@ class Rounds:
                 self._live[other.id] = other
 
     def _advance(
-        self, connection: Connection, live: _Live, stage: secagg.Stage | secagg.Opened, total: EncodedVector, now: float
+        self, connection: Connection, live: _Live, stage: secagg.Stage | secagg.Opened, total: RunningSum, now: float
     ) -> _Live | None:
         """The round at its next step, as `connection` has it after its commit; None if `total` is its sum."""
         self._require_current(connection, live)
@@ -355,8 +355,9 @@ class Rounds:
             assert not isinstance(following, secagg.Opened)  # noqa: S101  # no live phase comes after unmasking
             stage = following
         stored = connection.scalar(select(sums.c.total).where(sums.c.round == round_id))
-        size = plan.update.encoding().dimension
-        total = np.zeros(size, np.uint32) if stored is None else np.frombuffer(stored, "<u4").astype(np.uint32)
+        total = running_sum(plan.update.encoding().dimension, plan.update.bits)
+        if stored is not None:
+            total += np.frombuffer(stored, total.dtype.newbyteorder("<"))
         step_seconds = load_task(row.spec).schedule.step_seconds
         return _Live(plan, row.phase, row.created_at, row.deadline, step_seconds, stage, total)
 
@@ -392,7 +393,7 @@ class Rounds:
 
     @staticmethod
     def _store_sum(connection: Connection, live: _Live) -> None:
-        content = live.total.astype("<u4").tobytes()
+        content = live.total.astype(live.total.dtype.newbyteorder("<"), copy=False).tobytes()
         stored = connection.execute(update(sums).where(sums.c.round == live.id).values(total=content))
         if stored.rowcount == 0:
             connection.execute(insert(sums).values(round=live.id, total=content))

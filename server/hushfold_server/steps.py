@@ -21,7 +21,7 @@ import numpy as np
 
 from hushfold_protocol.errors import Refused
 from hushfold_protocol.messages import Consent, Join, Masked, Shares, Unmask
-from hushfold_protocol.packing import EncodedVector
+from hushfold_protocol.packing import RunningSum
 from hushfold_protocol.secagg.server import Agreeing, Joining, Masking, Sharing, Stage, Unmasking
 from hushfold_protocol.secagg.session import Session
 from hushfold_protocol.signing import device_id
@@ -67,10 +67,10 @@ def public_key_of(stage: Stage, device: bytes) -> bytes:
     return _session(stage).joins[index_of(stage, device)].certificate.public_key
 
 
-def accept(stage: Stage, device: bytes, message: Message, now: float, total: EncodedVector) -> Stage:
+def accept(stage: Stage, device: bytes, message: Message, now: float, total: RunningSum) -> Stage:
     """The stage with a device's message, whose signature is the caller's to check (a join carries its own).
 
-    A masked vector is added to `total` (uint32[d], in place). `now` is unix seconds. Raises Refused for a message of
+    A masked vector is added to `total`, in place. `now` is unix seconds. Raises Refused for a message of
     another step, and what the stage raises.
     """
     match stage, message:

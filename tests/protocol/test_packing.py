@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hushfold_protocol import packing
-from hushfold_protocol.packing import add_packed, pack, packed_size, unpack
+from hushfold_protocol.packing import add_packed, pack, packed_size, running_sum, sum_width, unpack
 
 
 @st.composite
@@ -52,6 +52,26 @@ def test_adding_a_packed_vector_is_adding_it_modulo_the_word(bits: int) -> None:
     expected = total + other
     add_packed(total, pack(other, bits), bits)
     np.testing.assert_array_equal(total, expected)
+
+
+@pytest.mark.parametrize("bits", range(8, 33))
+def test_a_running_sum_is_the_sum_modulo_the_modulus_whatever_overflows(bits: int) -> None:
+    vectors = np.random.default_rng(bits).integers(0, 1 << bits, (9, 77), np.uint64)
+    total = running_sum(77, bits)
+    assert total.itemsize == sum_width(bits) == (2 if bits <= 16 else 4)
+    for vector in vectors:
+        add_packed(total, memoryview(pack(vector.astype(np.uint32), bits)), bits)
+    modulus = 1 << bits
+    assert (total.astype(np.uint64) % modulus).tolist() == (vectors.sum(axis=0) % modulus).tolist()
+
+
+@pytest.mark.parametrize("bits", [8, 11, 12, 16])
+def test_a_narrow_vector_is_packed_like_a_wide_one(bits: int) -> None:
+    values = np.random.default_rng(bits).integers(0, 1 << bits, 101).astype(np.uint16)
+    assert pack(values, bits) == pack(values.astype(np.uint32), bits)
+    if bits < 16:
+        with pytest.raises(ValueError, match=f"does not fit {bits} bits"):
+            pack(values | np.uint16(1 << bits), bits)
 
 
 def test_what_cannot_be_unpacked_is_not_added() -> None:

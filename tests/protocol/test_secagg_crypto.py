@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hushfold_protocol.errors import Refused
+from hushfold_protocol.packing import running_sum, sum_width
 from hushfold_protocol.secagg import crypto, shamir
 from hushfold_protocol.secagg.session import merkle_root
 
@@ -204,7 +205,7 @@ def test_mask_stream_is_aes_ctr(bits):
 
 def at_a_time(bits):
     """Values to which a mask is applied at a time."""
-    return crypto._PIECE // crypto.mask_width(bits)
+    return crypto._PIECE // sum_width(bits)
 
 
 @WIDTHS
@@ -247,7 +248,7 @@ def test_many_masks_at_once_are_each_of_them(bits):
     np.testing.assert_array_equal(at_once, start)
 
 
-@pytest.mark.parametrize("bits", [16, 20])
+@pytest.mark.parametrize("bits", [12, 16, 20])
 @pytest.mark.parametrize("threads", [1, 2, 3, 5])
 def test_masks_are_the_same_however_many_threads_make_them(threads, bits):
     """More masks than are open at a time, over a vector that is cut at other places than they are."""
@@ -257,9 +258,9 @@ def test_masks_are_the_same_however_many_threads_make_them(threads, bits):
     for seed, sign in seeds:
         stream = Cipher(algorithms.AES(seed), modes.CTR(bytes(16))).encryptor().update(bytes(4 * size))
         expected += np.uint32(sign % 2**32) * numbers(stream, bits)[:size]
-    vector = np.zeros(size, np.uint32)
-    crypto.apply_masks(vector, iter(seeds), bits, threads)
-    np.testing.assert_array_equal(vector, expected & np.uint32(2**bits - 1))
+    for vector in (np.zeros(size, np.uint32), running_sum(size, bits)):
+        crypto.apply_masks(vector, iter(seeds), bits, threads)
+        np.testing.assert_array_equal(vector, expected & np.uint32(2**bits - 1))
 
 
 def test_what_makes_the_seeds_may_fail():

@@ -52,6 +52,26 @@ def test_round_trip(sample):
     assert Sample.decode(sample.encode()) == sample
 
 
+@dataclass(frozen=True, slots=True)
+class Large(wire.Message, type_code=251):
+    content: Annotated[bytes | memoryview, wire.Bulk(5)]
+
+
+def test_bulk_is_written_like_opaque_bytes_and_read_where_it_lies():
+    received = bytearray(Large(b"abc").encode())
+    assert received == bytes.fromhex("4846 01 fb  00000003 616263")
+    content = Large.decode(received).content
+    assert content == b"abc"
+    received[-1] = ord("d")
+    assert content == b"abd"
+    assert Large(content).encode() == bytes(received)
+    for encoded, reason in ((received[:-1], "3 bytes expected, 2 left"), (received + b"e", "1 bytes left over")):
+        with pytest.raises(WireError, match=reason):
+            Large.decode(encoded)
+    with pytest.raises(WireError, match="6 bytes announced, at most 5 allowed"):
+        Large.decode(bytes.fromhex("484601fb 00000006") + b"abcdef")
+
+
 @given(samples, st.data())
 def test_any_missing_byte_is_an_error(sample, data):
     encoded = sample.encode()

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ..errors import Refused
-from ..packing import EncodedVector
+from ..packing import RunningSum, sum_width
 
 LABEL = b"hushfold/v1/secagg/"  # of every hash and derivation in a session
 _PIECE = 1 << 17  # bytes of a mask at a time: with as many of the vector and of zeros they stay in a core's cache
@@ -114,22 +114,17 @@ def pair_sign(one: int, other: int) -> int:
     return 1 if one < other else -1
 
 
-def mask_width(bits: int) -> int:
-    """Bytes of a value's mask: two where a sum modulo 2^bits has room in them, else four."""
-    return 2 if bits <= 16 else 4
-
-
-def apply_masks(vector: EncodedVector, masks: Iterable[tuple[bytes, int]], bits: int, threads: int = _THREADS) -> None:
+def apply_masks(vector: RunningSum, masks: Iterable[tuple[bytes, int]], bits: int, threads: int = _THREADS) -> None:
     """Adds (sign 1) or subtracts (sign -1) the AES-256-CTR stream of each seed, in place, modulo 2^bits.
 
-    Value i of a mask is the little-endian number in bytes w i to w (i + 1) - 1 of the stream, w = `mask_width(bits)`. A
+    Value i of a mask is the little-endian number in bytes w i to w (i + 1) - 1 of the stream, w = `sum_width(bits)`. A
     seed is used for one vector of one session only, so the counter starts at zero. `masks` may be an iterator.
 
     A piece of the vector stays in the cache while many masks are applied to it: to fetch and store the vector for each
     of them would take as long as to make the masks. Each of `threads` has a part of the vector to itself; meanwhile the
     iterator makes the next seeds.
     """
-    width = mask_width(bits)
+    width = sum_width(bits)
     step = max(-(-vector.size // (_BLOCK * threads)) * _BLOCK, _PIECE // width)
     parts = [(vector[start : start + step], start * width // _BLOCK) for start in range(0, vector.size, step)]
     remaining = iter(masks)
@@ -142,8 +137,8 @@ def apply_masks(vector: EncodedVector, masks: Iterable[tuple[bytes, int]], bits:
             else:
                 under_way = [pool.submit(_apply, part, block, some, width) for part, block in parts]
         _finish(under_way)
-    if bits < 32:
-        vector &= np.uint32((1 << bits) - 1)
+    if bits < 8 * vector.itemsize:
+        vector &= vector.dtype.type((1 << bits) - 1)
 
 
 def _finish(under_way: Iterable[Future[None]]) -> None:
@@ -151,7 +146,7 @@ def _finish(under_way: Iterable[Future[None]]) -> None:
         part.result()
 
 
-def _apply(part: EncodedVector, block: int, masks: Sequence[tuple[bytes, int]], width: int) -> None:
+def _apply(part: RunningSum, block: int, masks: Sequence[tuple[bytes, int]], width: int) -> None:
     """Applies masks to the part of a vector that begins with AES block number `block` of each stream."""
     count = _PIECE // width
     buffer = bytearray(_PIECE + _BLOCK)

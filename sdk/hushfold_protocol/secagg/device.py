@@ -39,7 +39,7 @@ from ..messages import (
     from_bitmap,
     to_bitmap,
 )
-from ..packing import EncodedVector, pack
+from ..packing import EncodedVector, pack, sum_width
 from ..plan import Plan
 from ..randomness import RandomBytes
 from ..signing import sign_join
@@ -171,7 +171,7 @@ def on_delivery(state: Shared, delivery: Delivery, vector: EncodedVector) -> tup
     if len(present) < session.threshold:
         raise TooFew(f"{len(present)} holders of this device's secrets shared, {session.threshold} are needed")
     received = _open_shares(state, delivery, sharers)
-    masked = vector.copy()
+    masked = vector.astype(f"u{sum_width(bits)}")
     crypto.apply_masks(masked, _masks(state, (present | received.keys()) - {index}), bits)
     seed_shares = state.own | {peer: plain[: shamir.SHARE_BYTES] for peer, plain in received.items()}
     key_shares = {peer: plain[shamir.SHARE_BYTES :] for peer, plain in received.items()}

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
+import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from ..errors import Equivocation, Refused, TooFew
@@ -32,7 +33,7 @@ from ..messages import (
     from_bitmap,
     to_bitmap,
 )
-from ..packing import EncodedVector, add_packed
+from ..packing import EncodedVector, RunningSum, add_packed
 from ..plan import Plan
 from ..signing import device_id
 from . import crypto, shamir
@@ -132,8 +133,8 @@ class Masking:
             tuple(self.sealed[sender][receiver] for sender in senders),
         )
 
-    def accept(self, sender: int, message: Masked, total: EncodedVector) -> Masking:
-        """Adds the vector to `total` (uint32, in place, modulo 2^32): at once, and once for each device."""
+    def accept(self, sender: int, message: Masked, total: RunningSum) -> Masking:
+        """Adds the vector to `total`, in place: at once, and once for each device."""
         self.session.require(message.session)
         if sender not in self.sealed:
             raise Refused("an upload by a device that has not shared its secrets")
@@ -285,11 +286,11 @@ class Opened:
     seeds: Mapping[int, bytes] = field(repr=False)
     keys: Mapping[int, X25519PrivateKey] = field(repr=False)
 
-    def unmask(self, total: EncodedVector) -> EncodedVector:
+    def unmask(self, total: RunningSum) -> EncodedVector:
         """The sum of the survivors' vectors modulo 2^bits, from `total`, which is left unchanged."""
         result = total.copy()
         crypto.apply_masks(result, self._masks(), self.session.plan.update.bits)
-        return result
+        return result.astype(np.uint32, copy=False)
 
     def _masks(self) -> Iterator[tuple[bytes, int]]:
         """Seed and sign of everything that is to be taken off: own masks, and halves of masks towards drop-outs."""
