@@ -10,7 +10,8 @@ and on when the body of a refused request keeps coming. Here a timer runs whenev
     take its answer                   the connection is dropped
     send its next request             the connection ends (uvicorn's own: `timeout_keep_alive`)
 
-What is no HTTP is answered with a problem document, as everything else.
+What is no HTTP is answered with a problem document, as everything else; and so is a connection too many, before it has
+asked for anything.
 """
 
 from __future__ import annotations
@@ -29,11 +30,16 @@ from .patience import Patience
 from .problems import Problem
 from .web import PATIENCE, secure
 
+MOST = 2_048
+"""Connections of a process at a time: two for each device of the largest session."""
+_RETRY_AFTER = 5.0  # seconds
+
 
 class Connection(H11Protocol):
     """What `serving` gives uvicorn for each connection."""
 
     patience: ClassVar[Patience] = PATIENCE
+    most: ClassVar[int] = MOST
     _timer: asyncio.TimerHandle | None = None
     _due: Callable[[], None] | None = None  # what the timer will call
     _taking: asyncio.TimerHandle | None = None  # while the client has its answer to take
@@ -43,6 +49,8 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=1, low=0)  # calls `pause_writing` while the client has bytes to take
+        if len(self.connections) > self.most:
+            self._refuse(Problem(problems.OF_STATUS[503], f"There are {self.most} already", retry_after=_RETRY_AFTER))
         self._look()
 
     def connection_lost(self, exc: Exception | None) -> None:

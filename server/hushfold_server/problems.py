@@ -114,6 +114,7 @@ OF_STATUS: Mapping[int, Kind] = MappingProxyType(
                 "Try again later; the operator finds the reason in the server's log",
             ),
             Kind(501, "not-implemented", "The server has no such feature of HTTP", "Send the body plain or chunked"),
+            Kind(503, "too-many-connections", "The server has as many connections as it takes", "Try again later"),
         )
     }
 )

@@ -10,23 +10,28 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import resource
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
 
 from hushfold_protocol.addresses import is_loopback
 
-from .connections import Connection
+from .connections import MOST, Connection
 from .errors import ConfigurationError
 from .process import announce_ready, refusing, start_logging
 from .settings import Home, Settings
 
 BACKLOG = 512  # connections that wait to be accepted
 KEEP_ALIVE = 75  # seconds
+_OTHER_FILES = 512  # that a process has open besides its connections, at most
 STOP_WITHIN = 5  # seconds for requests in progress when the process is told to stop
+
+log = structlog.get_logger()
 
 Factory = Callable[[Home], FastAPI]
 
@@ -77,6 +82,7 @@ class _Server(uvicorn.Server):
 def serve(app: FastAPI, listener: socket.socket, settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Raises ConfigurationError for TLS files that cannot be used."""
     check_exposure(listener, settings)
+    _allow_files(MOST + _OTHER_FILES)
     config = configure(app, settings)
     try:
         config.load()
@@ -86,6 +92,16 @@ def serve(app: FastAPI, listener: socket.socket, settings: Settings) -> None:
             "Give a PEM certificate chain and its private key",
         ) from None
     _Server(config).run(sockets=[listener])
+
+
+def _allow_files(count: int) -> None:
+    """Has the system allow this process so many open files; where it does not, the log says so."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < count:
+        log.warning("few_open_files", allowed=most, needed=count, advice="Raise the hard limit (ulimit -Hn)")
 
 
 def configure(app: FastAPI, settings: Settings, connection: type[Connection] = Connection) -> uvicorn.Config:

@@ -39,6 +39,7 @@ def test_the_problems_that_bad_input_can_meet_are_met_in_the_tests():
     met = {case.expected[1] for case in (*BAD_REQUESTS, *BAD_MESSAGES)}
     elsewhere = {
         "bad-request", "range-not-satisfiable", "header-too-large", "not-implemented",  # test_bad_input_live
+        "too-many-connections",  # test_connections
         "protocol", "wrong-state", "server-error",  # test_web; no bad input leads there
         "enrolment-closed", "enrolment-busy",  # test_authority
     }  # fmt: skip
