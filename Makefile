@@ -59,8 +59,9 @@ evaluate-federated: setup  ## rehearse a federated task on the people who are no
 	@HUSHFOLD_DATA=$(DATA) $(BIN)/hushfold-evaluate $(EVALUATE_OPTIONS) --weights $(FEDERATED)/rehearsal --output $(FEDERATED)
 
 # Whom to measure, and for how long to listen: make evaluate-voice SPEAKERS=0 MINUTES=60 SEED=1
+# CHOOSING=1 measures the speakers by whom the thresholds were chosen, and not the others.
 EVALUATE_VOICE_OPTIONS = $(if $(SPEAKERS),--speakers $(SPEAKERS)) $(if $(MINUTES),--minutes $(MINUTES)) \
-	$(if $(SEED),--seed $(SEED))
+	$(if $(SEED),--seed $(SEED)) $(if $(CHOOSING),--choosing)
 
 evaluate-voice: setup  ## base words, taught words, false alarms and costs of the voice (SPEAKERS=8, 0 for all; MINUTES=60)
 	@HUSHFOLD_DATA=$(DATA) $(BIN)/hushfold-evaluate-voice $(EVALUATE_VOICE_OPTIONS)

@@ -86,7 +86,8 @@ if TYPE_CHECKING:
     from .voice.recordings import Recording, Recordings
     from .voice.sound import SpokenSound
     from .voice.spoken_words import SpokenWord, SpokenWords, Taught
-    from .voice.voice import Detection, Voice, VoiceStream
+    from .voice.stream import Detection, VoiceStream
+    from .voice.voice import Voice
     from .word import Standing
     from .wordlists import Skipped
     from .words import PersonalWord, PersonalWords
@@ -124,7 +125,8 @@ _HOMES = {
     "voice.recordings": ("Recording", "Recordings"),
     "voice.sound": ("SpokenSound",),
     "voice.spoken_words": ("SpokenWord", "SpokenWords", "Taught"),
-    "voice.voice": ("Detection", "Voice", "VoiceStream"),
+    "voice.stream": ("Detection", "VoiceStream"),
+    "voice.voice": ("Voice",),
     "word": ("Standing",),
     "wordlists": ("Skipped",),
     "words": ("PersonalWord", "PersonalWords"),

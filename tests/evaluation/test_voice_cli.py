@@ -13,7 +13,8 @@ from tone_words import OTHERS, clip, write_set
 
 from hushfold_console.command import MISUSED
 from hushfold_evaluation.voice.cli import main
-from hushfold_evaluation.voice.clips import COMMANDS, RATE, Clip, digest, held_out
+from hushfold_evaluation.voice.clips import COMMANDS, RATE, Clip, chosen_by, digest, held_out
+from hushfold_evaluation.voice.measuring import Asked, foreign, jobs_of
 
 COMMAND = [sys.executable, "-m", "hushfold_evaluation.voice.cli"]
 
@@ -36,8 +37,10 @@ def data(tmp_path_factory):
     assert 2 <= sum(map(held_out, strangers)) < 40
     write_set(folder, "commands", [clip(word, name) for name in strangers for word in COMMANDS[::4]])
     write_set(folder, "noise", noises())
+    people = [f"pw-{number}" for number in range(40)]
+    measured, choosing = ([name for name in people if chosen_by(name) == chosen] for chosen in (False, True))
     for name, speakers, words, takes in (
-        ("personal-words", ("pw-1", "pw-2"), OTHERS[:3], 7),
+        ("personal-words", (choosing[0], *measured[:2]), OTHERS[:3], 7),
         ("digits", ("george",), ("0", "1", "2"), 7),
     ):
         spoken = {"0": "zero", "1": "one", "2": "two"}
@@ -63,7 +66,8 @@ def run(folder, data, *arguments):
     [
         ([], "commands.csv", "commands.csv cannot be read: there is no such file. Name a folder"),
         ([], "noise.tar", "noise.tar cannot be read: there is no such file. Name a folder"),
-        (["--speakers", "3"], "", "--speakers is 3; the recordings have 2"),
+        (["--speakers", "3"], "", "--speakers is 3; 2 are there to be measured"),
+        (["--choosing", "--speakers", "2"], "", "--speakers is 2; 1 are there to be measured"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(data, tmp_path, arguments, missing, said, monkeypatch, capsys):
@@ -83,6 +87,16 @@ def test_mistakes_are_told_in_a_sentence(data, tmp_path, arguments, missing, sai
     assert not (tmp_path / "build").exists()
 
 
+@pytest.mark.parametrize("choosing", [False, True])
+def test_whoever_a_threshold_was_chosen_by_does_not_say_what_it_is_worth(data, choosing):
+    """Neither with taught words nor with foreign ones."""
+    asked = Asked(data, speakers=0, minutes=0, seed=0, choosing=choosing)
+    taught = {job[1] for job in jobs_of(asked) if job[0] == "personal"}
+    assert len(taught) == (1 if choosing else 2)
+    for speaker in (*taught, *(each.speaker for each in foreign(asked))):
+        assert chosen_by(speaker) == choosing
+
+
 @pytest.mark.slow
 def test_everything_is_measured_and_the_figures_saved(data, tmp_path):
     done = run(tmp_path, data, "--speakers", 1, "--minutes", 0.1, "--output", "out", "--seed", 4)
@@ -91,7 +105,7 @@ def test_everything_is_measured_and_the_figures_saved(data, tmp_path):
     assert "measuring" in done.stderr
     assert "measuring" not in done.stdout
     written = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert written["asked"] == {"speakers": 1, "minutes": 0.1, "seed": 4}
+    assert written["asked"] == {"speakers": 1, "minutes": 0.1, "seed": 4, "choosing": False}
     assert list(written["base_words"])[:2] == ["hushfold", "mfcc-svm"]
     trained = written["base_words"]["mfcc-svm"]
     assert trained["speakers"] == sum(held_out(f"sc-{number}") for number in range(40))

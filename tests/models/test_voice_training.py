@@ -92,6 +92,28 @@ class TestAugmentation:
         middle = sound[SAMPLE_RATE // 2]
         assert abs(middle - samples / 2) <= 1_602
 
+    @given(st.integers(0, 99))
+    def test_of_a_gated_clip_the_word_is_left_and_the_room_around_it_is_gone(self, seed: int) -> None:
+        room = 0.002 * _chance(seed).standard_normal(16_000).astype(np.float32)
+        room[6_000:10_000] += _tone(440, 4_000)
+        gated = augmentation._gated(room, _chance(seed))
+        assert np.array_equal(gated[6_000:10_000], room[6_000:10_000])
+        assert not gated[: 6_000 - 2_500].any()
+        assert not gated[10_000 + 2_500 :].any()
+        kept = np.flatnonzero(gated)
+        assert kept[0] <= 6_000 - 300
+        assert np.abs(gated[kept[0] : kept[0] + 40]).max() < 0.001  # softly
+
+    def test_a_third_of_the_clips_is_heard_without_its_room(self) -> None:
+        room = 0.05 * _chance().standard_normal(16_000).astype(np.float32)
+        room[6_000:10_000] += _tone(440, 4_000)
+        quietest = [
+            np.sort(np.square(disturb(room, NOISES, _chance(seed))).reshape(-1, 160).mean(axis=1))[5]
+            / np.square(disturb(room, NOISES, _chance(seed))).max()
+            for seed in range(300)
+        ]
+        assert 0.04 < np.mean(np.array(quietest) < 1e-5) < 0.2  # and without noise over it
+
     def test_a_faster_speaker_is_shorter_and_higher(self) -> None:
         fast = augmentation._at_speed(_tone(1_000, 16_000), 1.25)
         assert len(fast) == 12_800

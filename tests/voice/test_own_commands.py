@@ -13,7 +13,7 @@ from hushfold.voice.commands import LEAST_RECORDINGS, CommandTrial
 from hushfold.voice.recordings import Kind
 from hushfold.voice.repertoire import MOST_OF_COMMAND, MOST_REJECTED
 from hushfold.voice.sound import SpokenSound
-from hushfold.voice.voice import Detection
+from hushfold.voice.stream import Detection
 
 ACCENT = "souf"  # how this user says "left"
 

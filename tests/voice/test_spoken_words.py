@@ -20,7 +20,7 @@ from hushfold.voice.recordings import MOST_TAUGHT, Kind
 from hushfold.voice.repertoire import MOST_OF_WORD
 from hushfold.voice.sound import SpokenSound
 from hushfold.voice.spoken_words import LONGEST_NAME, SpokenWord
-from hushfold.voice.voice import Detection
+from hushfold.voice.stream import Detection
 from hushfold_format.logmel import BANDS
 
 INFINITE = base64.b64encode(np.full((20, BANDS), np.inf, "<f2").tobytes())

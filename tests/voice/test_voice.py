@@ -20,7 +20,7 @@ from hushfold.errors import AudioError, ModelError, StoreError, VoiceError
 from hushfold.voice.model import VoiceModel
 from hushfold.voice.recognition import Recogniser
 from hushfold.voice.sound import SpokenSound
-from hushfold.voice.voice import REFRACTORY
+from hushfold.voice.stream import REFRACTORY
 
 AROUND = 0.1  # seconds before and after the word, in what is placed
 
@@ -356,7 +356,7 @@ def test_a_segment_is_answered_within_milliseconds(voice):
     spent = []
     for _ in range(10):
         began = time.thread_time()
-        voice._detected(sound, 0.0, 1.0)
+        voice._repertoires.now().recognise(sound)
         spent.append(time.thread_time() - began)
     assert min(spent) < 0.03
 

@@ -58,12 +58,12 @@ def test_a_segment_is_given_within_a_quarter_of_a_second_of_the_words_end():
 @given(st.lists(st.integers(0, 3 * RATE), max_size=30))
 def test_how_a_stream_is_cut_into_blocks_does_not_matter(cuts):
     stream = placed(3.0, (0.5, voice(0.4)), (1.6, voice(0.6)))
-    activity, found = VoiceActivity(), []
+    activity, found = VoiceActivity(pause=0.08), []
     for block in np.split(stream, sorted(cuts)):
         found += activity.feed(block)
     found += activity.flush()
-    expected = segments_of(stream)
-    assert len(expected) == 2
+    expected = segments_of(stream, VoiceActivity(pause=0.08))
+    assert [each.ended for each in expected] == [False, True] * 2
     places = [[(s.start, s.onset, s.offset, s.end) for s in some] for some in (found, expected)]
     assert places[0] == places[1]
     assert all(np.array_equal(a.pcm, b.pcm) for a, b in zip(found, expected, strict=True))
@@ -120,6 +120,38 @@ def test_a_short_pause_belongs_to_the_word_and_a_long_one_does_not():
 def test_the_hangover_is_the_callers():
     stream = placed(3.0, (1.0, voice(0.3)), (1.6, voice(0.3)))
     assert len(segments_of(stream, VoiceActivity(hangover=0.4))) == 1
+
+
+def murmured(seconds):
+    """A voice that is far below a word, and above the background."""
+    return voice(seconds, peak=0.5 * 10 ** (-22 / 20), pitch=90)
+
+
+def test_a_word_is_given_in_the_pause_after_it_though_somebody_murmurs_on():
+    """And again, with what was murmured, in pauses of that and when it has ended."""
+    stream = placed(4.5, (1.5, voice(0.5)), (2.0, murmured(1.3)), floor=-50.0)
+    activity, given = VoiceActivity(pause=0.08), []
+    for start in range(0, len(stream), BLOCK):
+        given += [((start + BLOCK) / RATE, each) for each in activity.feed(stream[start : start + BLOCK])]
+    at, word = given[0]
+    assert at == pytest.approx(2.0 + 0.08, abs=0.05)
+    assert not word.ended
+    assert seconds(word.onset, word.offset) == pytest.approx([1.5, 2.0], abs=0.04)
+    assert np.array_equal(word.pcm, stream[word.start : word.end])
+    ended = [(at, each) for at, each in given if each.ended]
+    later, whole = ended[0]
+    assert later > at + 0.5
+    assert whole.start == word.start
+    places = [(each.start, each.onset, each.offset, each.end) for _, each in ended]
+    assert places == [(each.start, each.onset, each.offset, each.end) for each in segments_of(stream)]
+
+
+def test_in_every_pause_there_are_a_few_looks_and_in_a_shorter_one_none():
+    parts = (1.5, voice(0.3)), (1.8, murmured(0.4)), (2.2, voice(0.3)), (2.5, murmured(0.06)), (2.56, voice(0.3))
+    stream = placed(4.0, *parts, floor=-50.0)
+    found = segments_of(stream, VoiceActivity(pause=0.15, longest=3.0))
+    assert [each.ended for each in found] == [False, False, False, True]
+    assert seconds(*(each.offset for each in found)) == pytest.approx([1.8, 1.8, 2.86, 2.86], abs=0.06)
 
 
 def test_an_echo_is_not_another_word():

@@ -17,5 +17,6 @@ It needs the packages of the extra `voice`, each only where it is used. The modu
     commands      the user's own way of saying commands, put to the test
     repertoire    all that is recognised, as the user's recordings come and go
     spoken_words  words that the user teaches
+    stream        sound as it comes, and the words in it
     voice         all of the above, as an app embeds it
 """

@@ -14,13 +14,16 @@ Sans-IO: blocks in, segments out. A frame of 10 ms is speech if two judges agree
              below the loudest that was just heard is no speech either: an echo, or breath.
     WebRTC   Its detector, Gaussian mixtures over the levels of six bands, takes the frame for speech.
 
-A segment begins with a few such frames and ends when there was none for the hangover.
+A segment begins with a few such frames and ends when there was none for the hangover. Where a noise is taken for
+speech, or somebody else goes on speaking, that may be long after a word; so what was said so far can be had in every
+pause, too: when for a while it was clearly less loud than just before.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +35,9 @@ FRAME = 160  # samples, 10 ms
 # Found on 26 speakers of single words and ten kinds of noise; a third more or less changes little.
 _RISE, _STAY = 7.0, 5.0  # dB above the background: to begin a segment, to go on with one
 _ONSET = (3, 5)  # a segment begins when 3 of the last 5 frames are speech
+_LOOKS = 3  # in a pause, at most
+_PAUSE_SHARE = 0.4  # of the way, in dB, from the background to the loudest: what is below it is a pause
+_PAUSE_SMOOTHED = 5  # frames whose level is averaged for that
 _RANGE = 25.0  # dB below the loudest
 _FORGET = 0.1  # dB a frame by which the loudest is forgotten
 _QUIETEST = -62.0  # dBFS: nothing below it is speech
@@ -59,6 +65,7 @@ class Segment:
     onset: int  # where the speech itself begins, to a frame
     offset: int  # past its last frame
     pcm: Audio  # samples[end - start]
+    ended: bool = True  # if not, it is what was said until a pause, and will be given again when it has
 
 
 class VoiceActivity:
@@ -69,6 +76,8 @@ class VoiceActivity:
             longer, less takes the closure of a plosive ("ei-ght") for the end of the word.
         pre_roll: seconds that a segment has in front of its speech, for what is too quiet to be recognised as speech.
         shortest: seconds of speech that a segment must have: shorter is a click or a knock.
+        pause: seconds of a pause after which a segment is given before it has ended, and again after as many; 0 for
+            never.
         longest: seconds of a segment at most: a longer one is cut at the quietest place of its second half, so that
             running speech comes in pieces and a noise that is taken for speech does not hold everything back.
 
@@ -77,14 +86,20 @@ class VoiceActivity:
     """
 
     def __init__(
-        self, *, hangover: float = 0.18, pre_roll: float = 0.2, shortest: float = 0.1, longest: float = 2.0
+        self,
+        *,
+        hangover: float = 0.18,
+        pre_roll: float = 0.2,
+        shortest: float = 0.1,
+        pause: float = 0.0,
+        longest: float = 2.0,
     ) -> None:
         try:
             import webrtcvad
         except ModuleNotFoundError as error:
             raise needs_extra("webrtcvad-wheels", "finding speech") from error
-        self._hangover, self._pre_roll, self._shortest, self._longest = (
-            round(seconds * RATE / FRAME) for seconds in (hangover, pre_roll, shortest, longest)
+        self._hangover, self._pre_roll, self._shortest, self._pause, self._longest = (
+            round(seconds * RATE / FRAME) for seconds in (hangover, pre_roll, shortest, pause, longest)
         )
         if min(self._hangover, self._shortest) < 1 or self._pre_roll < 0:
             raise ValueError("hangover and shortest are at least 0.01 s, and pre_roll is not negative")
@@ -101,6 +116,8 @@ class VoiceActivity:
         self._rest = np.empty(0, np.float32)  # less than a frame, not looked at yet
         self._speaking = False
         self._silence = 0  # frames since the last one of speech, in a segment
+        self._peak = -np.inf  # dBFS, the loudest that was just said, smooth
+        self._pausing = 0  # frames since it was about as loud
         self._onset = 0  # position in `_frames` from which on the segment counts
         self._place = 0  # in the stream, of the first of `_frames`; samples
         self._frames: list[Audio] = []  # what may become part of a segment
@@ -152,7 +169,19 @@ class VoiceActivity:
         self._silence = 0 if speech else self._silence + 1
         if self._silence >= self._hangover:
             return self._end()
-        return self._cut() if len(self._frames) >= self._longest else None
+        if len(self._frames) >= self._longest:
+            return self._cut()
+        return self._paused() if self._pause else None
+
+    def _paused(self) -> Segment | None:
+        """The segment so far, a few times in every pause: what comes after a word may make it clearer."""
+        level = fmean(self._levels[-_PAUSE_SMOOTHED:])
+        self._peak = max(level, self._peak - _FORGET)
+        background = self._background.level
+        loud = level > background + _PAUSE_SHARE * (self._peak - background)
+        self._pausing = 0 if loud else self._pausing + 1
+        looks, rest = divmod(self._pausing, self._pause)
+        return self._segment(len(self._frames), self._pausing) if not rest and 1 <= looks <= _LOOKS else None
 
     def _begin(self) -> None:
         """Into a segment, if the last frames are speech."""
@@ -160,6 +189,7 @@ class VoiceActivity:
         recent = self._speech[-among:]
         if sum(recent) >= needed:
             self._speaking, self._silence = True, 0
+            self._peak, self._pausing = -np.inf, 0
             onset = len(self._speech) - len(recent) + recent.index(True)
             self._drop(max(0, onset - self._pre_roll))
             self._onset = min(onset, self._pre_roll)
@@ -185,14 +215,14 @@ class VoiceActivity:
         self._onset = 0
         return segment
 
-    def _segment(self, end: int) -> Segment | None:
-        """The first frames as a segment, if there is enough speech in them."""
-        speech = np.flatnonzero(self._speech[self._onset : end]) + self._onset
+    def _segment(self, end: int, pause: int = 0) -> Segment | None:
+        """The first frames as a segment, if there is enough speech in them; in a pause at their end there is none."""
+        speech = np.flatnonzero(self._speech[self._onset : end - pause]) + self._onset
         if len(speech) < self._shortest:
             return None
         pcm = np.concatenate(self._frames[:end])
         onset, offset = (self._place + int(frame) * FRAME for frame in (speech[0], speech[-1] + 1))
-        return Segment(self._place, self._place + len(pcm), onset, offset, pcm)
+        return Segment(self._place, self._place + len(pcm), onset, offset, pcm, ended=not pause)
 
     def _drop(self, frames: int) -> None:
         self._place += frames * FRAME
@@ -207,6 +237,11 @@ class _Background:
         self._smooth: NDArray[np.float64] | None = None
         self._power = np.empty(0)
         self._due = 0
+
+    @property
+    def level(self) -> float:
+        """How loud it is, dBFS."""
+        return 10 * float(np.log10(self._power.sum() + 1e-12))
 
     def excess(self, power: NDArray[np.float64]) -> float:
         """How far above the background a frame is, in dB; it becomes part of it."""

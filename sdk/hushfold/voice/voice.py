@@ -6,9 +6,9 @@ for detection in device.voice.listen():
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from numpy.typing import ArrayLike
 
@@ -18,39 +18,17 @@ from ..clock import Clock
 from ..errors import AudioError, WordRefused
 from ..model import Vector
 from ..store import Store
-from .audio import RATE, Audio, ResampleStream, as_audio
+from .audio import RATE, as_audio
 from .commands import CommandTrial
-from .level import LevelMeter
 from .recognition import Recogniser
 from .recordings import Kind, Recordings
 from .repertoire import Repertoires
 from .sound import SpokenSound
 from .spoken_words import SpokenWords
+from .stream import Detection, VoiceStream
 
 if TYPE_CHECKING:
-    from .activity import Segment
     from .microphone import Microphone
-
-REFRACTORY = 0.5  # seconds after a detection in which the same word is not detected again
-
-
-class Detection(NamedTuple):
-    """A word that was heard.
-
-    Attributes:
-        word: a command of the base, or the name of a word that was taught.
-        score: 0.5 to 1; how sure it is.
-        start, end: seconds since the stream began, of the speech.
-        own: whether it was recognised by recordings of the user.
-        sound: for `Voice.confirm` and `Voice.correct`.
-    """
-
-    word: str
-    score: float
-    start: float
-    end: float
-    own: bool
-    sound: SpokenSound
 
 
 class Voice:
@@ -97,11 +75,12 @@ class Voice:
             sound = SpokenSound.of(audio)
         except AudioError:
             return None
-        return self._detected(sound, 0.0, len(audio) / RATE)
+        heard = self._repertoires.now().recognise(sound, self.sensitivity)
+        return Detection(heard.word, heard.score, 0.0, len(audio) / RATE, heard.own, sound) if heard else None
 
     def stream(self) -> VoiceStream:
         """A new stream of sound to be listened to. Raises VoiceError if webrtcvad-wheels is not installed."""
-        stream = VoiceStream(self)
+        stream = VoiceStream(lambda sound: self._repertoires.now().recognise(sound, self.sensitivity))
         self._repertoires.warm_up()
         return stream
 
@@ -169,76 +148,3 @@ class Voice:
                 raise WordRefused(f"{word!r} is no command and was not taught", "Teach it first")
             self.recordings.add(word, kind, sound.features)
         return self.proof() if known else None
-
-    def _detected(self, sound: SpokenSound, start: float, end: float) -> Detection | None:
-        heard = self._repertoires.now().recognise(sound, self.sensitivity)
-        return Detection(heard.word, heard.score, start, end, heard.own, sound) if heard else None
-
-
-class VoiceStream:
-    """Sound that comes in blocks of any size. For one thread.
-
-    A word is given out when its speech has ended, about 0.2 s later. The same word is not given out twice within
-    `REFRACTORY` seconds.
-    """
-
-    def __init__(self, voice: Voice) -> None:
-        from .activity import VoiceActivity
-
-        self._voice = voice
-        self._activity = VoiceActivity()
-        self._meter = LevelMeter()
-        self._rate = RATE
-        self._resampler = ResampleStream(RATE)
-        self._last: dict[str, float] = {}  # end of the last detection of each word
-
-    @property
-    def level(self) -> float:
-        """How loud it is, from 0 to 1, for a meter on the screen."""
-        return self._meter.value
-
-    @property
-    def in_speech(self) -> bool:
-        """Whether somebody is speaking."""
-        return self._activity.in_speech
-
-    def feed(self, block: ArrayLike, rate: int = RATE) -> list[Detection]:
-        """What was recognised in the sound that ended with this block.
-
-        Args:
-            block: int16, int32 or float samples, `[n]` or `[n, channels]`.
-            rate: of the samples, Hz; any but 16,000 needs the package soxr.
-
-        Raises:
-            AudioError: this is no sound.
-        """
-        before = []
-        if rate != self._rate:
-            resampler = ResampleStream(rate)
-            before = self._heard(self._resampler.flush())
-            self._rate, self._resampler = rate, resampler
-        return before + self._heard(self._resampler.feed(block))
-
-    def flush(self) -> list[Detection]:
-        """What was being said when the sound ended. What is fed next begins another stream."""
-        last = self._heard(self._resampler.flush()) + self._recognised(self._activity.flush())
-        self._meter.reset()
-        self._last.clear()
-        return last
-
-    def _heard(self, audio: Audio) -> list[Detection]:
-        self._meter.feed(audio)
-        return self._recognised(self._activity.feed(audio))
-
-    def _recognised(self, segments: Sequence[Segment]) -> list[Detection]:
-        found = []
-        for segment in segments:
-            try:
-                sound = SpokenSound.of(segment.pcm)
-            except AudioError:
-                continue
-            detection = self._voice._detected(sound, segment.onset / RATE, segment.offset / RATE)
-            if detection and detection.start - self._last.get(detection.word, -REFRACTORY) >= REFRACTORY:
-                self._last[detection.word] = detection.end
-                found.append(detection)
-        return found

@@ -35,6 +35,9 @@ def evaluate(
     ),
     seed: Annotated[int, typer.Option(help="Of who is chosen, what is composed, and of the intervals.")] = 0,
     model: Annotated[Path | None, typer.Option(help="Folder of a voice model. Default: the shipped one.")] = None,
+    choosing: Annotated[
+        bool, typer.Option("--choosing", help="Measure the speakers by whom thresholds were chosen, not the others.")
+    ] = False,
     others: Annotated[
         Path | None,
         typer.Option(
@@ -54,7 +57,7 @@ def evaluate(
     if weights is not None:
         _compare(weights, data, seed, output)
         return
-    asked = Asked(data, speakers, minutes, seed, model)
+    asked = Asked(data, speakers, minutes, seed, model, choosing)
     jobs = jobs_of(asked)
     output.mkdir(parents=True, exist_ok=True)
     log = output / "libraries.log"
@@ -66,7 +69,8 @@ def evaluate(
         raise typer.Exit(INTERRUPTED) from None
     from .picture import draw  # matplotlib takes seconds to load, and the measuring processes need none
 
-    write(output / "report.json", {"speakers": speakers, "minutes": minutes, "seed": seed}, results)
+    question = {"speakers": speakers, "minutes": minutes, "seed": seed, "choosing": choosing}
+    write(output / "report.json", question, results)
     pictures = draw(results, output)
     _show(tables(results), output / "report.json", *pictures)
 

@@ -20,7 +20,7 @@ from ..errors import UsageError
 from ..measuring import workers
 from . import alarms, base, composing, digits, personal, streaming
 from .base import Base
-from .clips import COMMANDS, Audio, Clip, by_speaker, digest, held_out, read, table
+from .clips import COMMANDS, Audio, Clip, by_speaker, chosen_by, digest, held_out, read, table
 from .digits import DigitFigures, DigitTrial
 from .figures import Rate
 from .ours import OwnVoice, OwnWords
@@ -48,6 +48,8 @@ class Asked:
         minutes: of each stream; 0 for none.
         seed: of who is chosen, what is composed, and the intervals.
         model: folder of the voice model's files; None for the shipped one.
+        choosing: measure those by whom the product's thresholds were chosen, and what they say as foreign words; not
+            the others.
     """
 
     data: Path
@@ -55,6 +57,11 @@ class Asked:
     minutes: float
     seed: int
     model: Path | None = None
+    choosing: bool = False
+
+    def asks(self, speaker: str) -> bool:
+        """Whether a speaker of taught words, or of foreign ones, is among those who are measured."""
+        return chosen_by(speaker) == self.choosing
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,7 @@ def jobs_of(asked: Asked) -> list[tuple[str, ...]]:
     """
     tables = {name: table(name, asked.data) for name in (COMMANDS_SET, PERSONAL_SET, DIGITS_SET, NOISE_SET)}
     everybody = {name: list(dict.fromkeys(row["speaker"] for row in rows)) for name, rows in tables.items()}
-    speakers = _choose(everybody[PERSONAL_SET], asked)
+    speakers = _choose([speaker for speaker in everybody[PERSONAL_SET] if asked.asks(speaker)], asked)
     recognisers = [HUSHFOLD, MFCC, *([] if pocketsphinx_missing() else [POCKETSPHINX])]
     return [
         *[("alarms", kind) for kind in (SPEECH, NOISE) if asked.minutes],
@@ -171,12 +178,12 @@ def _do(job: tuple[str, ...], asked: Asked, folder: str) -> Any:
 
 def _base(asked: Asked, name: str) -> Base:
     clips = unheard_commands(asked.data)
-    foreign = base.sample(_foreign(asked.data), FOREIGN, asked.seed)
+    others = base.sample(foreign(asked), FOREIGN, asked.seed)
     if name == HUSHFOLD:
         with closing(OwnVoice(asked.model)) as own:
-            return base.measure(own, clips, foreign, asked.seed)
+            return base.measure(own, clips, others, asked.seed)
     recogniser: Commands = Pocketsphinx() if name == POCKETSPHINX else _trained(asked.data)
-    return base.measure(recogniser, clips, foreign, asked.seed)
+    return base.measure(recogniser, clips, others, asked.seed)
 
 
 def _trained(data: Path) -> Commands:
@@ -188,7 +195,7 @@ def _trained(data: Path) -> Commands:
 def _alarms(asked: Asked, kind: str) -> Rate:
     noises = _held_out_noises(asked.data)
     stream = (
-        composing.running_speech(_foreign(asked.data), noises, asked.minutes, asked.seed)
+        composing.running_speech(foreign(asked), noises, asked.minutes, asked.seed)
         if kind == SPEECH
         else composing.noise(noises, asked.minutes, asked.seed)
     )
@@ -203,16 +210,16 @@ def _personal(asked: Asked, speaker: str) -> dict[str, list[PersonalTrial]]:
     rest = [
         clip
         for other, takes in everybody.items()
-        if other != speaker
+        if other != speaker and asked.asks(other)
         for word in said
         for clip in takes.get(word, [])[personal.FIRST_TESTED :]
     ]
     others = chance.sample(rest, min(personal.OTHERS, len(rest)))
     commands = unheard_commands(asked.data)
-    foreign = chance.sample(commands, min(personal.FOREIGN, len(commands)))
+    strangers = chance.sample(commands, min(personal.FOREIGN, len(commands)))
     recognisers: dict[str, Teachable] = {HUSHFOLD: OwnWords(asked.model), MFCC: _mfcc()}
     return {
-        name: [personal.measure(each, speaker, said, foreign, others, takes) for takes in personal.TAKES]
+        name: [personal.measure(each, speaker, said, strangers, others, takes) for takes in personal.TAKES]
         for name, each in recognisers.items()
     }
 
@@ -225,8 +232,9 @@ def _digits(asked: Asked, speaker: str) -> list[DigitTrial]:
 def _stream(asked: Asked) -> Streamed:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    commands, others = unheard_commands(asked.data), _foreign(asked.data)
-    taught = next(iter(by_speaker(_set(PERSONAL_SET, asked.data)).values()))
+    commands, others = unheard_commands(asked.data), foreign(asked)
+    everybody = by_speaker(_set(PERSONAL_SET, asked.data))
+    taught = next(takes for speaker, takes in everybody.items() if asked.asks(speaker))
     stream = composing.commands(commands, others, _held_out_noises(asked.data), asked.minutes, asked.seed)
     with closing(OwnVoice(asked.model)) as own:
         before = streaming.resident()
@@ -245,9 +253,11 @@ _KINDS: dict[str, Callable[..., Any]] = {
 
 
 def _choose(speakers: Sequence[str], asked: Asked) -> list[str]:
+    if not speakers:
+        raise UsageError(f"in {PERSONAL_SET} there is no speaker to be measured", _OTHERS)
     if asked.speakers > len(speakers):
         raise UsageError(
-            f"--speakers is {asked.speakers}; the recordings have {len(speakers)}",
+            f"--speakers is {asked.speakers}; {len(speakers)} are there to be measured",
             f"Ask for {len(speakers)} or fewer; 0 takes all",
         )
     chosen = set(random.Random(asked.seed).sample(speakers, asked.speakers)) if asked.speakers else set(speakers)
@@ -276,8 +286,10 @@ def _held_out_noises(data: Path) -> list[Audio]:
     return noises
 
 
-def _foreign(data: Path) -> list[Clip]:
-    return composing.foreign([*_set(PERSONAL_SET, data), *_set(DIGITS_SET, data)])
+def foreign(asked: Asked) -> list[Clip]:
+    """Words that are no base words, by those who are measured."""
+    both = [*_set(PERSONAL_SET, asked.data), *_set(DIGITS_SET, asked.data)]
+    return composing.foreign([clip for clip in both if asked.asks(clip.speaker)])
 
 
 @cache

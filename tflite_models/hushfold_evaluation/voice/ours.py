@@ -20,7 +20,7 @@ from hushfold.errors import AudioError, RecordingRefused
 from hushfold.voice.matching import KnownDistances
 from hushfold.voice.recognition import KnownWord, Recogniser, Said, away
 from hushfold.voice.sound import SpokenSound
-from hushfold.voice.voice import Detection, VoiceStream
+from hushfold.voice.stream import Detection, VoiceStream
 from hushfold_format import VoiceFiles
 
 from .clips import COMMANDS, RATE, Audio, Clip

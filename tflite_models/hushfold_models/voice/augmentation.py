@@ -24,11 +24,16 @@ _NOISY, _WORST_SNR, _BEST_SNR = 0.7, 0.0, 30.0  # share of the clips in noise, d
 _EARLIEST, _LATEST = 0.35, 0.65  # where words are cut to be spliced, of their length
 _FADE = 80  # samples
 _LOUD = 0.1  # of the peak
+_GATED = 0.35  # share of the clips with nothing around the word
+_KEPT = (320, 2_400)  # samples around it that are left, with soft ends of at most `_SOFT`
+_SOFT = 320
 _MASKED, _WIDEST_MASK = 0.3, 6  # share of the windows with bands masked (Park et al. 2019, arXiv:1904.08779), bands
 
 
 def disturb(clip: Sound, noises: Sequence[Sound], chance: np.random.Generator) -> Sound:
     """A second of the clip at another speed, place, level and tone, with an echo, in noise."""
+    if chance.random() < _GATED:
+        clip = _gated(clip, chance)
     sound = _placed(_at_speed(clip, chance.uniform(_SLOWEST, _FASTEST)), chance)
     if chance.random() < _TILTED:
         sound[1:] += np.float32(chance.uniform(-_TILT, _TILT)) * sound[:-1]
@@ -73,8 +78,31 @@ def mask(features: NDArray[np.float32], chance: np.random.Generator) -> None:
 
 def _word(clip: Sound) -> Sound:
     """From where a clip first is loud to where it last is."""
+    first, last = _loud(clip)
+    return clip[first:last]
+
+
+def _loud(clip: Sound) -> tuple[int, int]:
+    """Where a clip first is loud, and past where it last is."""
     loud = np.flatnonzero(np.abs(clip) >= _LOUD * np.abs(clip).max())
-    return clip[loud[0] : loud[-1] + 1]
+    return int(loud[0]), int(loud[-1]) + 1
+
+
+def _gated(clip: Sound, chance: np.random.Generator) -> Sound:
+    """The clip without what is around its word, as a microphone gives it that suppresses noise.
+
+    Recorded words come with the sound of a room around them, and made-up ones, spliced ones and pieces without: to hear
+    no room must not be to hear no command.
+    """
+    first, last = _loud(clip)
+    first, last = max(0, first - int(chance.integers(*_KEPT))), min(len(clip), last + int(chance.integers(*_KEPT)))
+    gated = np.zeros_like(clip)
+    gated[first:last] = clip[first:last]
+    soft = min(_SOFT, (last - first) // 2)
+    ramp = np.linspace(0, 1, soft, endpoint=False, dtype=np.float32)
+    gated[first : first + soft] *= ramp
+    gated[last - soft : last] *= ramp[::-1]
+    return gated
 
 
 def _at_speed(clip: Sound, speed: float) -> Sound:

@@ -32,7 +32,7 @@ Output: {labels} labels, of which two are no command (`unknown`, `silence`); or 
 - English commands by 836 people of whom nothing is known but that they took part in Speech Commands: most speak
   American English. Children and old people are rare, and nobody chose them to be representative.
 - Nothing was trained on running speech, in which commands are easily heard where there are none. The SDK asks for a
-  pause around a command, or for several seconds that agree.
+  pause before a command, or for certainty.
 - Music and television were not among the noises.
 - It says nothing about who speaks: it is no lock.
 - What recognition is worth with a speaker's own recordings, and how often it is wrong in hours of sound:
@@ -46,7 +46,7 @@ _DATA = """{sources}
 The other words are all the `unknown` that training has, beside commands heard backwards and beginnings of commands
 before ends of others. That made-up speakers say the commands too keeps their sound from giving the others away.
 Phonemes are learned too, by a layer that is not shipped. Every clip is heard at another speed, place, level and tone
-each time, with echo and noise, and with bands masked."""
+each time, with echo and noise, and with bands masked; every third time without the room around its word."""
 
 
 def voice_card(config: VoiceConfig, version: str, figures: Figures | None, pictures: tuple[str, ...] = ()) -> str:

@@ -31,7 +31,7 @@ def train(
     ] = None,
     words: Annotated[Path, typer.Option(help="Vocabulary whose words made-up speakers say.")] = _VOCABULARY,
     work: Work = _WORK,
-    epochs: Annotated[int, typer.Option(min=1, help="Times that each recording is heard.")] = 40,
+    epochs: Annotated[int, typer.Option(min=1, help="Times that each recording is heard.")] = 100,
     seed: Annotated[int, typer.Option(help="Of the first weights, and of every order and choice.")] = 11,
 ) -> None:
     """Train the base; a run that was stopped goes on after its last epoch. Needs espeak-ng and flite."""

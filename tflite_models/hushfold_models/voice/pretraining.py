@@ -41,7 +41,7 @@ class Example(NamedTuple):
 class Schedule:
     """How long and how fast to train: the rate rises over `warmup` steps and then falls to zero as a cosine."""
 
-    epochs: int = 40
+    epochs: int = 100
     rate: float = 3e-3
     warmup: int = 200  # steps
     clip: float = 5.0  # global norm

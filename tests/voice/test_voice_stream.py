@@ -1,0 +1,129 @@
+"""When a word is told, and which are not, whatever it is that recognises them: here a table."""
+
+import numpy as np
+import pytest
+from synthetic_speech import RATE, placed, silence, voice
+
+from hushfold.voice.recognition import Heard
+from hushfold.voice.stream import CERTAIN, VoiceStream
+
+BLOCK = 320  # samples
+SURE, UNSURE = Heard("up", CERTAIN, own=False), Heard("up", CERTAIN - 0.01, own=False)
+
+
+def murmured(seconds):
+    """What is taken for speech, far below a word."""
+    return voice(seconds, peak=0.5 * 10 ** (-22 / 20), pitch=90)
+
+
+class Said:
+    """Recognises, one after the other, what it is told to; the last of them ever after."""
+
+    def __init__(self, *heard):
+        self.heard, self.sounds = list(heard), []
+
+    def __call__(self, sound):
+        self.sounds.append(sound)
+        return self.heard.pop(0) if len(self.heard) > 1 else self.heard[0]
+
+
+def told(stream, *heard):
+    """Words and their places, with the second at which each was told; the last one may be told by the end."""
+    recognise = Said(*heard)
+    listening, found = VoiceStream(recognise), []
+    for start in range(0, len(stream), BLOCK):
+        found += [((start + BLOCK) / RATE, each) for each in listening.feed(stream[start : start + BLOCK])]
+    return found + [(len(stream) / RATE, each) for each in listening.flush()], recognise
+
+
+def over_a_murmur(*parts, floor=-50.0):
+    return placed(5.0, *parts, floor=floor)
+
+
+def test_a_certain_word_is_told_at_the_first_look():
+    [(at, detection)], _ = told(over_a_murmur((1.5, voice(0.5)), (2.0, murmured(1.3))), SURE, None)
+    assert at == pytest.approx(2.0 + 0.08, abs=0.05)
+    assert (detection.word, detection.score, detection.own) == ("up", CERTAIN, False)
+    assert [detection.start, detection.end] == pytest.approx([1.5, 2.0], abs=0.05)
+
+
+@pytest.mark.parametrize("word", [UNSURE, UNSURE._replace(own=True)])
+def test_another_is_told_when_two_looks_in_a_row_agree(word):
+    [(at, _)], _ = told(over_a_murmur((1.5, voice(0.5)), (2.0, murmured(1.3)), floor=-47.0), word, word, None)
+    assert at == pytest.approx(2.0 + 0.16, abs=0.09)
+
+
+def test_what_one_look_alone_takes_for_a_word_is_none():
+    stream = over_a_murmur((1.5, voice(0.5)), (2.0, murmured(1.3)))
+    found, recognise = told(stream, UNSURE, UNSURE._replace(word="down"), None)
+    assert found == []
+    assert len(recognise.sounds) > 2
+
+
+def test_a_look_in_another_pause_confirms_nothing():
+    parts = (1.0, voice(0.3)), (1.3, murmured(0.12)), (1.42, voice(0.3)), (1.72, murmured(0.12)), (1.84, voice(0.4))
+    found, recognise = told(over_a_murmur(*parts), UNSURE, UNSURE, None)
+    assert found == []
+    assert len(recognise.sounds) >= 3
+
+
+def test_what_was_told_in_a_pause_is_not_told_again_and_the_rest_is_heard_by_itself():
+    stream = over_a_murmur((1.0, voice(0.5)), (1.5, murmured(0.3)), (1.8, voice(0.4)), (2.2, murmured(0.4)))
+    found, recognise = told(stream, SURE, None)
+    assert len(found) == 1
+    first, *rest = (len(sound.features) / 100 for sound in recognise.sounds)
+    assert first == pytest.approx(0.2 + 0.5 + 0.08, abs=0.1)
+    assert rest
+    assert max(rest) < 1.3  # nothing of the word that was told
+    found, _ = told(stream, SURE, SURE._replace(word="down"), None)
+    assert [each.word for _, each in found] == ["up", "down"]
+    assert found[1][1].start >= found[0][1].end
+
+
+def test_a_word_that_is_told_when_its_speech_has_ended_need_not_be_certain():
+    stream = np.concatenate([placed(1.0), placed(1.0, (0.0, voice(0.5)))[: RATE // 2], silence(0.5)])
+    [(at, detection)], _ = told(stream, None, UNSURE)
+    assert detection.score == UNSURE.score
+    assert at <= 1.5 + 0.25
+
+
+TALK = (0.5, voice(0.4)), (1.2, voice(0.4))
+"""Two words without a pause of 0.4 s after them and before what comes at 1.9."""
+
+
+@pytest.mark.parametrize("after", [0.3, 0.5])
+@pytest.mark.parametrize(
+    ("word", "amid"), [(UNSURE, False), (SURE, True), (UNSURE._replace(own=True), True)], ids=["unsure", "sure", "own"]
+)
+def test_a_command_amid_speech_has_to_be_certain_and_a_word_of_ones_own_need_not(after, word, amid):
+    at = 1.6 + after
+    stream, fed = placed(3.5, *TALK, (at, voice(0.4))), 0
+    listening, found = VoiceStream(lambda _: word if fed / RATE > at + 0.2 else None), []
+    for fed in range(0, len(stream), BLOCK):
+        found += listening.feed(stream[fed : fed + BLOCK])
+    assert [each.word for each in found] == (["up"] if amid or after > 0.4 else [])
+
+
+def test_a_command_in_a_long_stretch_of_speech_has_to_be_certain():
+    stream = placed(4.0, (1.0, voice(1.6)))
+    assert told(stream, UNSURE)[0] == []
+    assert len(told(stream, SURE)[0]) == 1
+
+
+def test_commands_one_after_the_other_are_not_amid_speech():
+    """The first was told: it is nothing that somebody else says."""
+    stream = placed(4.0, (1.0, voice(0.4)), (1.65, voice(0.4)), (2.3, voice(0.4)))
+    heard = [UNSURE._replace(word=word) for word in ("one", "one", "five", "five", "eight", "eight")]
+    assert [each.word for _, each in told(stream, *heard)[0]] == ["one", "five", "eight"]
+
+
+def test_a_stream_that_begins_with_a_command_has_nothing_before_it():
+    assert len(told(placed(1.5, (0.1, voice(0.4))), UNSURE)[0]) == 1
+
+
+def test_another_stream_begins_with_nothing_before_it_too():
+    listening = VoiceStream(Said(None))
+    listening.feed(placed(1.0, (0.3, voice(0.6))))
+    listening.flush()
+    listening._recognise = Said(UNSURE)
+    assert [each.word for each in (*listening.feed(placed(1.5, (0.1, voice(0.4)))), *listening.flush())] == ["up"]
