@@ -6,12 +6,13 @@ import io
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 from .pretraining import Point
 
 _INK, _BLUE, _ORANGE = "#222222", "#0072b2", "#d55e00"  # told apart by colour-blind people too
 _DOTS_PER_INCH = 100
-_ABOVE = 1.6  # the beginning, above so many times the lowest loss, is cut off: it would flatten the rest
+_TICKS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)  # of a decade
 
 
 def draw(history: Sequence[Point], *, unit: str = "nats per word", unseen: str = "held-out messages") -> bytes:
@@ -25,8 +26,10 @@ def draw(history: Sequence[Point], *, unit: str = "nats per word", unseen: str =
     axes.set_xlabel("epochs", color=_INK)
     axes.set_ylabel(unit, color=_INK)
     axes.set_title(f"Loss while training (line) and on {unseen} (dots)", loc="left", fontsize=10, color=_INK)
-    lowest = min(loss for loss in (*(p.loss for p in training), *(loss for _, loss in held_out)))
-    axes.set_ylim(0.95 * lowest, _ABOVE * lowest)
+    axes.set_yscale("log")  # or the beginning would flatten the rest
+    axes.yaxis.set_major_locator(LogLocator(subs=_TICKS))
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xlim(left=0)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#eeeeee")
