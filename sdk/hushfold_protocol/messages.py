@@ -201,12 +201,12 @@ class Ending(IntEnum):
 
 def to_bitmap(members: Iterable[int], size: int) -> bytes:
     """The set of indices `members`, all below `size`, as ceil(size / 8) bytes, lowest bit first."""
-    bitmap = bytearray((size + 7) // 8)
+    bits = 0
     for index in members:
         if not 0 <= index < size:
             raise ValueError(f"index {index} outside a roster of {size}")
-        bitmap[index >> 3] |= 1 << (index & 7)
-    return bytes(bitmap)
+        bits |= 1 << index
+    return bits.to_bytes((size + 7) // 8, "little")
 
 
 def from_bitmap(bitmap: bytes, size: int) -> frozenset[int]:

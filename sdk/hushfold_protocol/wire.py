@@ -33,28 +33,32 @@ class Reader:
 
     def __init__(self, data: bytes | memoryview) -> None:
         self._data = memoryview(data)
-        self._at = 0
+        self._at, self._end = 0, len(self._data)
 
     def take(self, count: int, what: str) -> bytes:
-        return bytes(self.view(count, what))
+        """The next bytes."""
+        return self.view(count, what).tobytes()
 
     def view(self, count: int, what: str) -> memoryview:
         """The next bytes where they are, without a copy."""
-        end = self._at + count
-        if end > len(self._data):
-            raise WireError(f"{what}: {count} bytes expected, {len(self._data) - self._at} left")
-        chunk = self._data[self._at : end]
+        start = self._at
+        end = start + count
+        if end > self._end:
+            raise WireError(f"{what}: {count} bytes expected, {self._end - start} left")
         self._at = end
-        return chunk
+        return self._data[start:end]
 
     def finish(self) -> None:
-        left = len(self._data) - self._at
+        left = self._end - self._at
         if left:
             raise WireError(f"{left} bytes left over after the last field")
 
 
 class Codec(ABC):
     """How one field is written and read. `what` names the field in errors."""
+
+    layout: str | None = None
+    """In the terms of `struct`, of a field that is always as long and whose bytes are all valid."""
 
     @abstractmethod
     def write(self, value: Any, what: str) -> bytes:
@@ -70,6 +74,7 @@ class UInt(Codec):
 
     def __init__(self, width: int) -> None:
         self.width = width
+        self.layout = {1: "B", 2: "H", 4: "I", 8: "Q"}.get(width)
 
     def write(self, value: Any, what: str) -> bytes:
         try:
@@ -83,6 +88,8 @@ class UInt(Codec):
 
 class Int64(Codec):
     """Signed big-endian integer of eight bytes."""
+
+    layout = "q"
 
     def write(self, value: Any, what: str) -> bytes:
         try:
@@ -114,6 +121,7 @@ class Fixed(Codec):
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self.layout = f"{size}s"
 
     def write(self, value: Any, what: str) -> bytes:
         if len(value) != self.size:
@@ -179,14 +187,28 @@ class Items(Codec):
     def write(self, value: Any, what: str) -> bytes:
         if len(value) > self.limit:
             raise LocalError(f"{what}: {len(value)} items given, at most {self.limit} allowed")
-        parts = [self.item.write(item, f"{what}[{i}]") for i, item in enumerate(value)]
+        parts = [self.item.write(item, what) for item in value]
         return self._length.write(len(value), what) + b"".join(parts)
 
     def read(self, reader: Reader, what: str) -> tuple[Any, ...]:
         count = self._length.read(reader, what)
         if count > self.limit:
             raise WireError(f"{what}: {count} items announced, at most {self.limit} allowed")
-        return tuple(self.item.read(reader, f"{what}[{i}]") for i in range(count))
+        layout = self._struct
+        if layout is None:
+            return tuple([self.item.read(reader, what) for _ in range(count)])
+        values = layout.iter_unpack(reader.view(count * layout.size, what))  # thousands at once
+        if isinstance(self.item, Record):
+            kind = self.item.kind
+            return tuple([kind(*fields) for fields in values])
+        return tuple([value for (value,) in values])
+
+    @cached_property
+    def _struct(self) -> struct.Struct | None:
+        """How an item lies in memory, if all are as long."""
+        item = self.item
+        layouts = [codec.layout for _, codec, _ in _codecs(item.kind)] if isinstance(item, Record) else [item.layout]
+        return struct.Struct(">" + "".join(map(str, layouts))) if None not in layouts else None
 
 
 class Record(Codec):
@@ -205,25 +227,25 @@ class Record(Codec):
         return self.kind.read_fields(reader)
 
 
-_CODECS: dict[type, tuple[tuple[str, Codec], ...]] = {}
+_CODECS: dict[type, tuple[tuple[str, Codec, str], ...]] = {}
 
 
-def _codecs(kind: type[Struct]) -> tuple[tuple[str, Codec], ...]:
-    """The fields of a record and their codecs, looked up once for each class."""
+def _codecs(kind: type[Struct]) -> tuple[tuple[str, Codec, str], ...]:
+    """The fields of a record, their codecs, and how errors name them, looked up once for each class."""
     known = _CODECS.get(kind)
     if known is None:
         known = _CODECS[kind] = _read_annotations(kind)
     return known
 
 
-def _read_annotations(kind: type[Struct]) -> tuple[tuple[str, Codec], ...]:
+def _read_annotations(kind: type[Struct]) -> tuple[tuple[str, Codec, str], ...]:
     hints = get_type_hints(kind, include_extras=True)
     found = []
     for field in fields(kind):  # type: ignore[arg-type]  # every Struct is declared as a dataclass
         hint = hints[field.name]
         if get_origin(hint) is not Annotated:
             raise TypeError(f"{kind.__name__}.{field.name} has no wire codec")
-        found.append((field.name, get_args(hint)[1]))
+        found.append((field.name, get_args(hint)[1], f"{kind.__name__}.{field.name}"))
     return tuple(found)
 
 
@@ -234,14 +256,13 @@ class Struct:
 
     def write_fields(self, header: bytes = b"") -> bytes:
         """The fields, behind a header."""
-        name = type(self).__name__
-        written = (codec.write(getattr(self, f), f"{name}.{f}") for f, codec in _codecs(type(self)))
-        return b"".join((header, *written))
+        return b"".join(
+            (header, *[codec.write(getattr(self, name), what) for name, codec, what in _codecs(type(self))])
+        )
 
     @classmethod
     def read_fields(cls, reader: Reader) -> Self:
-        values = {f: codec.read(reader, f"{cls.__name__}.{f}") for f, codec in _codecs(cls)}
-        return cls(**values)
+        return cls(*[codec.read(reader, what) for _, codec, what in _codecs(cls)])
 
 
 class Message(Struct):

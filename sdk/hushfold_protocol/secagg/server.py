@@ -106,6 +106,19 @@ class Sharing:
         return Masking(self.session, dict(self.sealed))
 
 
+class _Shared:
+    """What follows from who has shared, and is the same for every upload: computed once."""
+
+    def __init__(self, session: Session, sealed: Mapping[int, Mapping[int, bytes]]) -> None:
+        self.sealed, self.sharers = sealed, frozenset(sealed)
+        self.bitmap = to_bitmap(self.sharers, session.size)
+        self.text = session.sharers_text(self.sharers)
+        self.received: dict[int, dict[int, bytes]] = {}  # by receiver, then sender in order
+        for sender in sorted(sealed):
+            for receiver, share in sealed[sender].items():
+                self.received.setdefault(receiver, {})[sender] = share
+
+
 @dataclass(frozen=True)
 class Masking:
     """The sharers upload their masked vectors."""
@@ -114,10 +127,19 @@ class Masking:
     sealed: Mapping[int, Mapping[int, bytes]]  # by sender, then receiver
     uploaded: frozenset[int] = frozenset()
     signatures: Mapping[int, bytes] = field(default_factory=dict)  # of the uploads
+    _shared: _Shared | None = field(default=None, repr=False, compare=False)  # handed on from upload to upload
+
+    @property
+    def shared(self) -> _Shared:
+        known = self._shared
+        if known is None or known.sealed is not self.sealed:
+            known = _Shared(self.session, self.sealed)
+            object.__setattr__(self, "_shared", known)
+        return known
 
     @property
     def sharers(self) -> frozenset[int]:
-        return frozenset(self.sealed)
+        return self.shared.sharers
 
     @property
     def holders(self) -> Mapping[int, frozenset[int]]:
@@ -125,13 +147,9 @@ class Masking:
         return {sender: frozenset(sealed) for sender, sealed in self.sealed.items()}
 
     def announcement(self, receiver: int) -> Delivery:
-        senders = [sender for sender in sorted(self.sealed) if receiver in self.sealed[sender]]
-        return Delivery(
-            self.session.id,
-            to_bitmap(self.sharers, self.session.size),
-            to_bitmap(senders, self.session.size),
-            tuple(self.sealed[sender][receiver] for sender in senders),
-        )
+        received = self.shared.received.get(receiver, {})
+        senders = to_bitmap(received, self.session.size)
+        return Delivery(self.session.id, self.shared.bitmap, senders, tuple(received.values()))
 
     def accept(self, sender: int, message: Masked, total: RunningSum) -> Masking:
         """Adds the vector to `total`, in place: at once, and once for each device."""
@@ -140,7 +158,7 @@ class Masking:
             raise Refused("an upload by a device that has not shared its secrets")
         if sender in self.uploaded:
             raise Equivocation("this device's vector is in the sum already")
-        self.session.verify_sharers(sender, self.session.sharers_text(self.sharers), message.signature)
+        self.session.verify_sharers(sender, self.shared.text, message.signature)
         try:
             add_packed(total, message.vector, self.session.plan.update.bits)
         except ValueError as error:
