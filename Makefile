@@ -78,7 +78,7 @@ evaluate-federated-voice: setup  ## rehearse a task of the voice on half of the 
 	@HUSHFOLD_DATA=$(DATA) $(BIN)/hushfold-evaluate-voice $(FEDERATED_VOICE_OPTIONS) \
 		--weights $(FEDERATED_VOICE)/rehearsal --output $(FEDERATED_VOICE)
 
-# What to measure: make bench N="32 100" LOST="0 10" FLOWER=32 QUICK=1. Without anything it takes the better part of an hour.
+# What to measure: make bench N="32 100" LOST="0 10" FLOWER=32 QUICK=1. Without anything it takes twenty minutes to an hour.
 BENCH_OPTIONS = $(foreach each,$(N),--devices $(each)) $(foreach each,$(LOST),--lost $(each)) \
 	$(if $(FLOWER),--flower $(FLOWER)) $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED))
 

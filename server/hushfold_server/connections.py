@@ -11,7 +11,7 @@ and on when the body of a refused request keeps coming. Here a timer runs whenev
     send its next request             the connection ends (uvicorn's own: `timeout_keep_alive`)
 
 What is no HTTP is answered with a problem document, as everything else; and so is a connection too many, before it has
-asked for anything.
+asked for anything. Under TLS a connection counts from the end of its handshake, for which asyncio waits a minute.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ from .problems import Problem
 from .web import PATIENCE, secure
 
 MOST = 2_048
-"""Connections of a process at a time: two for each device of the largest session."""
+"""Connections of a process at a time, where the system allows as many: two for each device of the largest session."""
 _RETRY_AFTER = 5.0  # seconds
+_REFUSED_FOR = 1.0  # seconds in which what a connection too many still sends is thrown away, so that it sees why
 
 
 class Connection(H11Protocol):
@@ -43,6 +44,7 @@ class Connection(H11Protocol):
     _timer: asyncio.TimerHandle | None = None
     _due: Callable[[], None] | None = None  # what the timer will call
     _taking: asyncio.TimerHandle | None = None  # while the client has its answer to take
+    _too_many = False
 
     # -------------------------------------------------------------- what uvicorn calls
 
@@ -50,8 +52,9 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=1, low=0)  # calls `pause_writing` while the client has bytes to take
         if len(self.connections) > self.most:
-            self._refuse(Problem(problems.OF_STATUS[503], f"There are {self.most} already", retry_after=_RETRY_AFTER))
-        self._look()
+            self._turn_away()
+        else:
+            self._look()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._wait_for(None)
@@ -59,6 +62,8 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._too_many:
+            return
         super().data_received(data)
         self._look()
 
@@ -122,20 +127,33 @@ class Connection(H11Protocol):
             self._taking.cancel()
             self._taking = None
 
+    def _turn_away(self) -> None:
+        """Answers a connection too many. It does not count any more, and asks for nothing."""
+        self.connections.discard(self)
+        self._too_many = True
+        detail = f"There are {self.most} already"
+        self._answer(Problem(problems.TOO_MANY_CONNECTIONS, detail, retry_after=_RETRY_AFTER))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._wait_for(self.transport.abort, _REFUSED_FOR)
+
     def _refuse(self, problem: Problem) -> None:
         """Answers what never became a request, and ends the connection."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):  # or an answer is on its way, or was given
-            response = problem.response()
-            secure(response.headers, self.scheme or "http")
-            status = response.status_code
-            headers = [*response.raw_headers, (b"connection", b"close")]
-            for event in (
-                h11.Response(status_code=status, headers=headers, reason=HTTPStatus(status).phrase.encode()),
-                h11.Data(data=bytes(response.body)),
-                h11.EndOfMessage(),
-            ):
-                self.transport.write(self.conn.send(event) or b"")
+            self._answer(problem)
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True  # what the application may still say would be a second answer
             self.cycle.message_event.set()
         self.transport.close()
+
+    def _answer(self, problem: Problem) -> None:
+        response = problem.response()
+        secure(response.headers, self.scheme or "http")
+        status = response.status_code
+        headers = [*response.raw_headers, (b"connection", b"close")]
+        for event in (
+            h11.Response(status_code=status, headers=headers, reason=HTTPStatus(status).phrase.encode()),
+            h11.Data(data=bytes(response.body)),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")

@@ -218,7 +218,7 @@ sums = Table(
     Column("round", ForeignKey("rounds.id"), primary_key=True),
     Column(
         "total", LargeBinary, nullable=False
-    ),  # little-endian, a value: as wide as those of a `RunningSum` until it is unmasked, then uint32 modulo 2^bits
+    ),  # `sum_width(bits)` bytes a value, little-endian, until it is unmasked; then uint32 modulo 2^bits
 )
 
 charges = Table(

@@ -114,12 +114,14 @@ OF_STATUS: Mapping[int, Kind] = MappingProxyType(
                 "Try again later; the operator finds the reason in the server's log",
             ),
             Kind(501, "not-implemented", "The server has no such feature of HTTP", "Send the body plain or chunked"),
-            Kind(503, "too-many-connections", "The server has as many connections as it takes", "Try again later"),
         )
     }
 )
 """Of what HTTP alone says. Another status is that of the first of its hundred."""
 
+TOO_MANY_CONNECTIONS = Kind(
+    503, "too-many-connections", "The server has as many connections as it takes", "Try again later"
+)
 SERVER_ERROR = Problem(OF_STATUS[500], "The server could not finish this request; it was not the request's fault")
 
 

@@ -356,8 +356,8 @@ class Rounds:
             stage = following
         stored = connection.scalar(select(sums.c.total).where(sums.c.round == round_id))
         total = running_sum(plan.update.encoding().dimension, plan.update.bits)
-        if stored is not None:
-            total += np.frombuffer(stored, total.dtype.newbyteorder("<"))
+        if stored is not None:  # 4 bytes a value by a former version, whatever the modulus
+            total += np.frombuffer(stored, f"<u{len(stored) // total.size}")
         step_seconds = load_task(row.spec).schedule.step_seconds
         return _Live(plan, row.phase, row.created_at, row.deadline, step_seconds, stage, total)
 

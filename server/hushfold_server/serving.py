@@ -28,7 +28,7 @@ from .settings import Home, Settings
 
 BACKLOG = 512  # connections that wait to be accepted
 KEEP_ALIVE = 75  # seconds
-_OTHER_FILES = 512  # that a process has open besides its connections, at most
+_OTHER_FILES = 256  # that a process has open besides its connections, at most
 STOP_WITHIN = 5  # seconds for requests in progress when the process is told to stop
 
 log = structlog.get_logger()
@@ -82,7 +82,7 @@ class _Server(uvicorn.Server):
 def serve(app: FastAPI, listener: socket.socket, settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Raises ConfigurationError for TLS files that cannot be used."""
     check_exposure(listener, settings)
-    _allow_files(MOST + _OTHER_FILES)
+    Connection.most = max(1, min(MOST, _allow_files(MOST + _OTHER_FILES) - _OTHER_FILES))
     config = configure(app, settings)
     try:
         config.load()
@@ -94,14 +94,19 @@ def serve(app: FastAPI, listener: socket.socket, settings: Settings) -> None:
     _Server(config).run(sockets=[listener])
 
 
-def _allow_files(count: int) -> None:
-    """Has the system allow this process so many open files; where it does not, the log says so."""
+def _allow_files(count: int) -> int:
+    """Has the system allow this process so many open files; how many it does, which the log says if they are fewer."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= count:
+        return count
     most = count if hard == resource.RLIM_INFINITY else min(count, hard)
-    if soft != resource.RLIM_INFINITY and soft < most:
+    try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    except (OSError, ValueError):
+        most = soft
     if most < count:
         log.warning("few_open_files", allowed=most, needed=count, advice="Raise the hard limit (ulimit -Hn)")
+    return most
 
 
 def configure(app: FastAPI, settings: Settings, connection: type[Connection] = Connection) -> uvicorn.Config:

@@ -72,6 +72,27 @@ def test_bulk_is_written_like_opaque_bytes_and_read_where_it_lies():
         Large.decode(bytes.fromhex("484601fb 00000006") + b"abcdef")
 
 
+@dataclass(frozen=True, slots=True)
+class Listed(wire.Message, type_code=252):
+    pairs: Annotated[tuple[Inner, ...], wire.Items(wire.Record(Inner), 3)]
+    keys: Annotated[tuple[bytes, ...], wire.Items(wire.Fixed(2), 3)]
+    texts: Annotated[tuple[str, ...], wire.Items(wire.Text(4), 3)]
+
+
+def test_lists_of_what_is_always_as_long_are_read_at_once_and_as_strictly():
+    listed = Listed((Inner(1), Inner(65535)), (b"ab", b"cd", b"ef"), ("x", "né"))
+    encoded = listed.encode()
+    assert Listed.decode(encoded) == listed
+    assert Listed.decode(Listed((), (), ()).encode()) == Listed((), (), ())
+    for end in range(len(encoded)):
+        with pytest.raises(WireError):
+            Listed.decode(encoded[:end])
+    with pytest.raises(WireError, match=r"Listed\.pairs: 6 bytes expected, 5 left"):
+        Listed.decode(bytes.fromhex("484601fc 00000003 0001 ffff 00"))
+    with pytest.raises(WireError, match=r"Listed\.pairs: 4294967295 items announced, at most 3 allowed"):
+        Listed.decode(bytes.fromhex("484601fc ffffffff"))
+
+
 @given(samples, st.data())
 def test_any_missing_byte_is_an_error(sample, data):
     encoded = sample.encode()

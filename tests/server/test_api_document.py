@@ -10,7 +10,7 @@ from bad_requests import CASES as BAD_REQUESTS
 
 from hushfold_server import api, authority, problems, serving, web
 
-KINDS = (*problems.OF_ERRORS.values(), *problems.OF_STATUS.values())
+KINDS = (*problems.OF_ERRORS.values(), *problems.OF_STATUS.values(), problems.TOO_MANY_CONNECTIONS)
 RATE = f"{web.PATIENCE.rate:g} bytes"
 TEXT = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
 

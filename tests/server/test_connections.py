@@ -20,7 +20,7 @@ class Wire(asyncio.Transport):
 
     def __init__(self) -> None:
         super().__init__()
-        self.written, self.closing = b"", False
+        self.written, self.closing, self.ended = b"", False, False
 
     def set_write_buffer_limits(self, high=None, low=None) -> None:
         pass
@@ -35,6 +35,15 @@ class Wire(asyncio.Transport):
         self.written += data
 
     def close(self) -> None:
+        self.closing = True
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.ended = True
+
+    def abort(self) -> None:
         self.closing = True
 
     def is_closing(self) -> bool:
@@ -93,7 +102,11 @@ def test_a_connection_too_many_is_told_so_and_ended_and_the_next_has_its_place()
         connections = [Few(config, state, {}) for _ in wires]
         for connection, wire in zip(connections[:3], wires, strict=False):
             connection.connection_made(wire)
-        connections[2].connection_lost(None)
+        told = wires[2].written
+        connections[2].data_received(b"GET /here HTTP/1.1\r\nhost: x\r\n\r\n")  # it was on its way, and is not answered
+        assert not state.tasks
+        assert wires[2].written == told
+        assert len(state.connections) == 2  # it is not in the way of others
         connections[0].connection_lost(None)
         connections[3].connection_made(wires[3])
         for connection in connections[1:4:2]:
@@ -107,7 +120,7 @@ def test_a_connection_too_many_is_told_so_and_ended_and_the_next_has_its_place()
     assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert b"retry-after: 5" in head.lower()
     assert json.loads(document)["type"] == "urn:hushfold:problem:too-many-connections"
-    assert refused.closing
+    assert refused.ended
     assert first.written == b""
     for wire in (second, later):
         assert wire.written.startswith(b"HTTP/1.1 200 OK\r\n")
@@ -123,6 +136,7 @@ def test_a_process_has_files_for_all_of_its_connections(soft, hard, then, monkey
     monkeypatch.setattr(resource, "getrlimit", limits.__getitem__)
     monkeypatch.setattr(resource, "setrlimit", limits.__setitem__)
     with structlog.testing.capture_logs() as logs:
-        serving._allow_files(1_000)
+        allowed = serving._allow_files(1_000)
+    assert allowed == min(then, 1_000)
     assert limits[resource.RLIMIT_NOFILE] == (then, hard)
     assert [each["allowed"] for each in logs] == ([600] if hard == 600 else [])

@@ -34,9 +34,9 @@ from hushfold_server.rounds import Rounds
 class Server:
     """A server's rounds on one database file. `crash()` forgets everything that is not on the disk."""
 
-    def __init__(self, path, budget=1000.0, count=8, target=8):
+    def __init__(self, path, budget=1000.0, count=8, target=8, bits=20):
         self.path, self.now = path, float(NOW)
-        plan = make_plan(floor=4, maximum=8, dimension=40)
+        plan = make_plan(floor=4, maximum=8, dimension=40, bits=bits)
         self.plan = replace(plan, cohort=replace(plan.cohort, target=target))
         self.cohort = Cohort(self.plan, make_vectors(count, self.plan))
         self.id = self.plan.round_id.hex()
@@ -93,8 +93,10 @@ def server(tmp_path):
     return Server(tmp_path / "server.db")
 
 
-def test_a_round_whose_server_is_stopped_after_every_message(server):
-    """No message is lost, none is counted twice: the sum is exact."""
+@pytest.mark.parametrize("bits", [12, 16, 20])
+def test_a_round_whose_server_is_stopped_after_every_message(tmp_path, bits):
+    """No message is lost, none is counted twice: the sum is exact, in numbers of two bytes and of four."""
+    server = Server(tmp_path / "server.db", bits=bits)
     server.start()
     for _ in range(4):
         for number in range(8):
@@ -204,6 +206,27 @@ def test_the_last_message_may_be_repeated_when_it_has_made_the_sum(server):
     server.rounds.submit(server.id, server.device(7), last)
     assert [server.rows(table) for table in (sums, rounds)] == before
     assert server.rounds.next_message(server.id, server.device(7)) == messages.Closed(messages.Ending.SUMMED, "")
+
+
+def test_a_sum_that_a_former_version_began_in_wider_numbers_goes_on(tmp_path):
+    server = Server(tmp_path / "server.db", bits=16)
+    server.start()
+    for number in range(8):
+        server.turn(number)
+    for number in range(8):
+        server.turn(number)
+        (stored,) = server.rows(sums)
+        if len(stored.total) == 2 * 40:
+            wider = np.frombuffer(stored.total, "<u2").astype("<u4").tobytes()
+            with server.database.begin() as connection:
+                connection.execute(update(sums).values(total=wider))
+        server.crash()
+    for _ in range(2):
+        for number in range(8):
+            server.turn(number)
+    assert server.row().phase == Phase.SUMMED
+    (stored,) = server.rows(sums)
+    np.testing.assert_array_equal(np.frombuffer(stored.total, "<u4"), server.cohort.expected(()))
 
 
 def test_an_upload_that_comes_twice_is_in_the_sum_once(server):

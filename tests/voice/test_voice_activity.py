@@ -64,7 +64,7 @@ def test_how_a_stream_is_cut_into_blocks_does_not_matter(cuts):
     found += activity.flush()
     expected = segments_of(stream, VoiceActivity(pause=0.08))
     assert [each.ended for each in expected] == [False, True] * 2
-    places = [[(s.start, s.onset, s.offset, s.end) for s in some] for some in (found, expected)]
+    places = [[(s.start, s.onset, s.offset, s.end, s.ended) for s in some] for some in (found, expected)]
     assert places[0] == places[1]
     assert all(np.array_equal(a.pcm, b.pcm) for a, b in zip(found, expected, strict=True))
 
@@ -201,13 +201,13 @@ def test_what_waits_for_a_segment_does_not_grow():
         for _ in range(20):
             activity.feed(sound)
         kept = [value for value in vars(activity).values() if isinstance(value, list)]
-        assert len(kept) == 3
+        assert len(kept) == 4
         assert all(len(values) <= 200 for values in kept)
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"hangover": 0}, {"pre_roll": -1}, {"shortest": 0}, {"longest": 0.5}],
+    [{"hangover": 0}, {"pre_roll": -1}, {"shortest": 0}, {"longest": 0.5}, {"pause": -0.1}, {"pause": 0.004}],
     ids=lambda given: next(iter(given)),
 )
 def test_lengths_that_cannot_be_are_refused(arguments):

@@ -60,6 +60,13 @@ def test_what_one_look_alone_takes_for_a_word_is_none():
     assert len(recognise.sounds) > 2
 
 
+def test_looks_agree_only_in_a_row():
+    stream = over_a_murmur((1.5, voice(0.5)), (2.0, murmured(1.3)), floor=-47.0)
+    found, recognise = told(stream, UNSURE, None, UNSURE, None)
+    assert found == []
+    assert len(recognise.sounds) > 3
+
+
 def test_a_look_in_another_pause_confirms_nothing():
     parts = (1.0, voice(0.3)), (1.3, murmured(0.12)), (1.42, voice(0.3)), (1.72, murmured(0.12)), (1.84, voice(0.4))
     found, recognise = told(over_a_murmur(*parts), UNSURE, UNSURE, None)
@@ -77,7 +84,17 @@ def test_what_was_told_in_a_pause_is_not_told_again_and_the_rest_is_heard_by_its
     assert max(rest) < 1.3  # nothing of the word that was told
     found, _ = told(stream, SURE, SURE._replace(word="down"), None)
     assert [each.word for _, each in found] == ["up", "down"]
-    assert found[1][1].start >= found[0][1].end
+    assert found[1][1].start == pytest.approx(1.8, abs=0.06)  # where it begins, and not where the first was told
+
+
+def test_the_same_word_may_come_again_in_one_stretch_of_speech():
+    stream = over_a_murmur((1.0, voice(0.5)), (1.5, murmured(0.8)), (2.3, voice(0.4)), (2.7, murmured(0.4)))
+    fed = 0
+    listening, found = VoiceStream(lambda _: SURE if fed / RATE < 1.75 or fed / RATE > 2.6 else None), []
+    for fed in range(0, len(stream), BLOCK):
+        found += listening.feed(stream[fed : fed + BLOCK])
+    assert [each.word for each in found] == ["up", "up"]
+    assert found[1].start == pytest.approx(2.3, abs=0.06)
 
 
 def test_a_word_that_is_told_when_its_speech_has_ended_need_not_be_certain():
@@ -115,6 +132,21 @@ def test_commands_one_after_the_other_are_not_amid_speech():
     stream = placed(4.0, (1.0, voice(0.4)), (1.65, voice(0.4)), (2.3, voice(0.4)))
     heard = [UNSURE._replace(word=word) for word in ("one", "one", "five", "five", "eight", "eight")]
     assert [each.word for _, each in told(stream, *heard)[0]] == ["one", "five", "eight"]
+
+
+@pytest.mark.parametrize(("echo", "next_one"), [(0.25, True), (0.9, False)])
+def test_the_end_of_a_word_that_was_told_is_no_chatter_unless_it_goes_on(echo, next_one):
+    at = 1.5 + echo + 0.3
+    stream, fed = over_a_murmur((1.0, voice(0.5)), (1.5, murmured(echo)), (at, voice(0.4)), floor=-52.0), 0
+
+    def recognise(_):
+        now = fed / RATE
+        return SURE._replace(word="lumos", own=True) if now < 1.75 else UNSURE if now > at + 0.3 else None
+
+    listening, found = VoiceStream(recognise), []
+    for fed in range(0, len(stream), BLOCK):
+        found += listening.feed(stream[fed : fed + BLOCK])
+    assert [each.word for each in found] == (["lumos", "up"] if next_one else ["lumos"])
 
 
 def test_a_stream_that_begins_with_a_command_has_nothing_before_it():

@@ -35,13 +35,15 @@ FRAME = 160  # samples, 10 ms
 # Found on 26 speakers of single words and ten kinds of noise; a third more or less changes little.
 _RISE, _STAY = 7.0, 5.0  # dB above the background: to begin a segment, to go on with one
 _ONSET = (3, 5)  # a segment begins when 3 of the last 5 frames are speech
-_LOOKS = 3  # in a pause, at most
-_PAUSE_SHARE = 0.4  # of the way, in dB, from the background to the loudest: what is below it is a pause
-_PAUSE_SMOOTHED = 5  # frames whose level is averaged for that
 _RANGE = 25.0  # dB below the loudest
 _FORGET = 0.1  # dB a frame by which the loudest is forgotten
 _QUIETEST = -62.0  # dBFS: nothing below it is speech
 _AGGRESSIVENESS = 2  # of the WebRTC detector, 0 to 3: 3 cuts into the beginnings of words and misses quiet ones
+
+# Found on commands by speakers of the base's training, over noises of it; they hardly matter.
+_PAUSE_SHARE = 0.4  # of the way, in dB, from the background to the loudest: what is below it is a pause
+_PAUSE_SMOOTHED = 5  # frames whose level is averaged for that
+_LOOKS = 3  # in a pause, at most
 
 _EDGES = (1, 5, 10, 20, 40)  # the first bins of the bands, of 100 Hz each; the last one ends at 8 kHz
 _QUANTILE = 0.3
@@ -61,11 +63,18 @@ class Segment:
     """A stretch of a stream in which somebody spoke. Places are samples since the stream began."""
 
     start: int  # of `pcm`, which has the pre-roll in front of the speech
-    end: int  # past the last sample of `pcm`, which has the hangover after the speech
+    end: int  # past the last sample of `pcm`, which has the hangover, or the pause, after the speech
     onset: int  # where the speech itself begins, to a frame
     offset: int  # past its last frame
     pcm: Audio  # samples[end - start]
-    ended: bool = True  # if not, it is what was said until a pause, and will be given again when it has
+    speech: NDArray[np.bool_]  # whether a frame of `pcm` is speech, and in no pause
+    ended: bool  # if not, it is what was said until a pause: all of it will be given again, in one or more segments
+
+    def onset_after(self, place: int) -> int | None:
+        """Where speech begins, or goes on, at a place in the stream or later; None if it does not."""
+        first = max(0, -(-(place - self.start) // FRAME))
+        frames = np.flatnonzero(self.speech[first:])
+        return self.start + (first + int(frames[0])) * FRAME if len(frames) else None
 
 
 class VoiceActivity:
@@ -103,6 +112,8 @@ class VoiceActivity:
         )
         if min(self._hangover, self._shortest) < 1 or self._pre_roll < 0:
             raise ValueError("hangover and shortest are at least 0.01 s, and pre_roll is not negative")
+        if pause < 0 or (pause and not self._pause):
+            raise ValueError("pause is at least 0.01 s, or 0 for none")
         if self._longest < 2 * (self._hangover + self._pre_roll):
             raise ValueError("longest is at least twice as long as hangover and pre_roll together")
         self._webrtc = webrtcvad
@@ -123,6 +134,7 @@ class VoiceActivity:
         self._frames: list[Audio] = []  # what may become part of a segment
         self._levels: list[float] = []  # dBFS, of each
         self._speech: list[bool] = []  # whether it is speech, of each
+        self._loud: list[bool] = []  # whether it is in no pause, of each
 
     @property
     def in_speech(self) -> bool:
@@ -130,7 +142,7 @@ class VoiceActivity:
         return self._speaking
 
     def feed(self, audio: Audio) -> list[Segment]:
-        """The segments that end in these samples, any number; they follow those that were fed before."""
+        """The segments that end, or pause, in these samples, any number; they follow those that were fed before."""
         samples = np.concatenate([self._rest, audio])
         whole = len(samples) // FRAME * FRAME
         self._rest = samples[whole:].copy()
@@ -163,6 +175,7 @@ class VoiceActivity:
         self._frames.append(frame.copy())
         self._levels.append(level)
         self._speech.append(speech)
+        self._loud.append(True)
         if not self._speaking:
             self._begin()
             return None
@@ -179,6 +192,7 @@ class VoiceActivity:
         self._peak = max(level, self._peak - _FORGET)
         background = self._background.level
         loud = level > background + _PAUSE_SHARE * (self._peak - background)
+        self._loud[-1] = loud
         self._pausing = 0 if loud else self._pausing + 1
         looks, rest = divmod(self._pausing, self._pause)
         return self._segment(len(self._frames), self._pausing) if not rest and 1 <= looks <= _LOOKS else None
@@ -216,17 +230,21 @@ class VoiceActivity:
         return segment
 
     def _segment(self, end: int, pause: int = 0) -> Segment | None:
-        """The first frames as a segment, if there is enough speech in them; in a pause at their end there is none."""
-        speech = np.flatnonzero(self._speech[self._onset : end - pause]) + self._onset
-        if len(speech) < self._shortest:
+        """The first frames as a segment, if there is enough speech in them; what is in a pause at their end is none."""
+        speech = np.array(self._speech[:end], bool)
+        speech[: self._onset] = False
+        speech[max(0, end - pause) :] = False
+        places = np.flatnonzero(speech)
+        if len(places) < self._shortest:
             return None
         pcm = np.concatenate(self._frames[:end])
-        onset, offset = (self._place + int(frame) * FRAME for frame in (speech[0], speech[-1] + 1))
-        return Segment(self._place, self._place + len(pcm), onset, offset, pcm, ended=not pause)
+        onset, offset = (self._place + int(frame) * FRAME for frame in (places[0], places[-1] + 1))
+        speech &= self._loud[:end]
+        return Segment(self._place, self._place + len(pcm), onset, offset, pcm, speech, ended=not pause)
 
     def _drop(self, frames: int) -> None:
         self._place += frames * FRAME
-        del self._frames[:frames], self._levels[:frames], self._speech[:frames]
+        del self._frames[:frames], self._levels[:frames], self._speech[:frames], self._loud[:frames]
 
 
 class _Background:

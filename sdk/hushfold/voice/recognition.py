@@ -26,7 +26,7 @@ UNKNOWN, SILENCE = NO_COMMAND = ("unknown", "silence")
 """Labels of the base that are no command."""
 
 # Both so that at most one foreign word in a hundred passes: chosen on 11 speakers who taught ten words, and on words of
-# theirs and of three speakers of digits that are no commands. Others are measured by (docs/results.md).
+# theirs and of three speakers of digits that are no commands. What they are worth, others say (docs/results.md).
 THRESHOLD = 0.82
 """Distance up to which a word of the user's is recognised, before sensitivity."""
 LEAST_PROBABILITY = 0.987

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 REFRACTORY = 0.5  # seconds after a detection in which the same word is not detected again
 CERTAIN = 0.82  # score, 1.5 logits above the threshold
 
-# Chosen on speakers whom the base was trained on, among those by whom its thresholds were chosen.
+# Chosen on commands by speakers of the base's training, among words by those on whom its thresholds were chosen.
 _PAUSE = 0.08  # seconds of a pause from one look to the next
 _APART = round(0.4 * RATE)  # samples without speech before a command that stands alone
 _ALONE = round(1.2 * RATE)  # samples of the longest one
@@ -128,14 +128,15 @@ class VoiceStream:
             if detection and detection.start - self._last.get(detection.word, -REFRACTORY) >= REFRACTORY:
                 self._last[detection.word] = detection.end
                 found.append(detection)
-        return found
+        return found  # a repetition too soon was heard, and is not told
 
     def _word_in(self, segment: Segment) -> Detection | None:
         """The word in what of a segment has not been told."""
-        start, onset = max(segment.start, self._told), max(segment.onset, self._told)
-        if segment.offset - start < _LEAST:
+        onset = segment.onset_after(self._told) if segment.start < self._told else segment.onset
+        if onset is None or segment.offset - onset < _LEAST:
             return None
         alone = onset - self._chatter >= _APART and segment.offset - onset <= _ALONE
+        start = max(segment.start, self._told)
         try:
             sound = SpokenSound.of(segment.pcm[start - segment.start :])
         except AudioError:
@@ -143,12 +144,13 @@ class VoiceStream:
         heard = self._recognise(sound)
         if heard and not (heard.own or alone or heard.score >= CERTAIN):
             heard = None
-        if not segment.ended and heard and heard.score < CERTAIN:
-            before, self._look = self._look, (segment.offset, heard.word)
-            if self._look != before:
+        if not segment.ended and (heard is None or heard.score < CERTAIN):
+            before, self._look = self._look, (segment.offset, heard.word) if heard else None
+            if heard is None or self._look != before:
                 return None
         if heard is None:
-            if segment.ended:
+            # What is left of a segment after a word is chatter only if it is long: else it is the word's own echo.
+            if segment.start >= self._told or segment.offset - onset >= _APART:
                 self._chatter = segment.offset
             return None
         self._told = segment.end

@@ -20,7 +20,9 @@ from ..errors import Refused
 from ..packing import RunningSum, sum_width
 
 LABEL = b"hushfold/v1/secagg/"  # of every hash and derivation in a session
-_PIECE = 1 << 18  # bytes of a mask at a time: with as many of the vector and of zeros they stay in a core's cache
+_PIECE = (
+    1 << 18
+)  # bytes of a mask at a time: with less, threads wait for one another; three times as many fit into a cache
 _BLOCK = 16  # bytes of a block of AES; parts of a vector begin at multiples of as many values, so at whole blocks
 _STREAMS = 64  # mask streams that are open at a time
 _THREADS = min(os.cpu_count() or 1, 8)  # that masks are made by

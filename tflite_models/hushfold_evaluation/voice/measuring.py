@@ -122,7 +122,8 @@ def measure(
                     stream = pool.submit(_do, ("stream",), asked, folder)
                 streamed = stream.result()
             advance()
-    return _results(asked, done, streamed)
+    in_order = {job: done[job] for job in jobs}  # whoever was done first: intervals are drawn over this order
+    return _results(asked, in_order, streamed)
 
 
 @contextmanager
