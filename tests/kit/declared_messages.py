@@ -67,6 +67,7 @@ def misshapen(message: wire.Message) -> list[wire.Message]:
     for name, codec in codecs_of(type(message)).items():
         if isinstance(codec, wire.Opaque | wire.Items) and not isinstance(codec, wire.Text):
             value = getattr(message, name)
+            value = value.tobytes() if isinstance(value, memoryview) else value
             others = [value[1:], value + value[:1]]
             if isinstance(codec, wire.Items) and isinstance(codec.item, wire.Record):
                 others.append(value[::-1])
