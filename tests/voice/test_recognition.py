@@ -9,7 +9,14 @@ from synthetic_speech import noise, placed
 
 from hushfold.errors import ModelError
 from hushfold.voice.model import STRIDE, VoiceModel
-from hushfold.voice.recognition import NO_COMMAND, KnownWord, Recogniser, away
+from hushfold.voice.recognition import (
+    LEAST_PROBABILITY,
+    LEAST_PROBABILITY_GATED,
+    NO_COMMAND,
+    KnownWord,
+    Recogniser,
+    away,
+)
 from hushfold.voice.sound import LONGEST, SpokenSound
 from hushfold_format.logmel import BANDS
 
@@ -140,6 +147,20 @@ def test_the_base_knows_its_commands_and_refuses_other_words(obeying):
         assert obeying.recognise(sound(word), sensitivity=100) is None  # it is surer that it is none
     assert obeying.recognise(SpokenSound.of(noise(1.0, -25, seed=99))) is None
     assert obeying.recognise(sound(COMMANDS["left"]), sensitivity=NOTHING) is None
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_without_a_room_around_its_word_a_command_may_be_less_probable(obeying, gated):
+    class Heard:
+        def __init__(self, probability):
+            self.gated = gated
+            self.probabilities = {"up": probability, "unknown": 1 - probability}
+            self.probabilities |= dict.fromkeys(set(obeying.labels) - self.probabilities.keys(), 0.0)
+
+    least = LEAST_PROBABILITY_GATED if gated else LEAST_PROBABILITY
+    assert obeying.decide(Heard(least + 1e-4), (), ()).score == pytest.approx(0.5, abs=0.01)
+    assert obeying.decide(Heard(least - 1e-4), (), ()) is None
+    assert LEAST_PROBABILITY_GATED < LEAST_PROBABILITY
 
 
 def test_a_word_of_the_users_goes_before_a_command(obeying, known):

@@ -44,6 +44,16 @@ def test_the_word_is_found_in_its_sound(at):
     assert word.stop * HOP / RATE == pytest.approx(at + 0.5, abs=0.06)
 
 
+def test_a_sound_without_a_room_around_its_word_is_told_from_one_with_the_quietest():
+    word = voice(0.5)
+    alone = np.concatenate((silence(0.2), word, silence(0.2)))
+    assert SpokenSound.of(alone).gated
+    assert SpokenSound.of(0.05 * alone).gated
+    room = noise(0.9, -70)  # under a word at -6 dBFS
+    assert not SpokenSound.of(alone + room).gated
+    assert not SpokenSound.of(word).gated
+
+
 def test_in_a_sound_without_a_beginning_or_an_end_all_is_the_word():
     sound = SpokenSound.of(noise(0.5, -20))
     word = sound.word()

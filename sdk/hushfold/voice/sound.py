@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 
-from hushfold_format.logmel import BANDS, FRAME, HOP, Features, log_mel
+from hushfold_format.logmel import BANDS, FLOOR, FRAME, HOP, Features, log_mel
 
 from ..errors import AudioError
 from .audio import Audio
@@ -22,6 +22,7 @@ _PEAK = 0.5  # what every sound is brought to
 _SILENT = 0.002  # peak below which nothing was recorded
 _QUIET, _LOUD, _SHARE = 0.1, 0.97, 0.35  # quantiles of the level, and where between them a word begins and ends
 _DEPTH = np.float32(5)  # below the loud frames, at least: about 20 dB
+_NO_ROOM = float(np.log(FLOOR)) + 0.3  # mean level of the quiet frames, below which there is none
 _MARGIN = 2  # frames kept around a word
 
 
@@ -51,6 +52,11 @@ class SpokenSound:
             start = int(np.argmax(level[LONGEST:] - level[:-LONGEST]))
             features = features[start : start + LONGEST]
         return cls(features)
+
+    @property
+    def gated(self) -> bool:
+        """Whether there is no room around the word: silence, as from a microphone that suppresses noise."""
+        return float(np.quantile(self.features, _QUIET, axis=0).mean()) < _NO_ROOM
 
     def word(self) -> slice:
         """Where in the features the word is, by level; all of them if the level hardly changes."""
