@@ -158,7 +158,7 @@ class Opaque(Codec):
 class Bulk(Opaque):
     """As `Opaque`, but what is read stays where it was received: a memoryview, for megabytes that are used once.
 
-    It changes with the buffer that it was read from, and can be neither hashed nor pickled.
+    It changes with the buffer that it was read from, and cannot be pickled.
     """
 
     def read(self, reader: Reader, what: str) -> Any:

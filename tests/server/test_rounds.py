@@ -71,6 +71,18 @@ class Server:
         for number in numbers:
             self.rounds.join(self.cohort.devices[number].join)
 
+    def finish(self):
+        """All devices agree and unmask."""
+        for _ in range(2):
+            for number in range(8):
+                self.turn(number)
+
+    def require_sum(self):
+        """The round is summed, and its sum that of all devices."""
+        assert self.row().phase == Phase.SUMMED
+        (stored,) = self.rows(sums)
+        np.testing.assert_array_equal(np.frombuffer(stored.total, "<u4"), self.cohort.expected(()))
+
     def end_step(self):
         self.now += 31
         self.rounds.tick()
@@ -102,10 +114,8 @@ def test_a_round_whose_server_is_stopped_after_every_message(tmp_path, bits):
         for number in range(8):
             server.turn(number)
             server.crash()
-    assert server.row().phase == Phase.SUMMED
-    (stored,) = server.rows(sums)
+    server.require_sum()
     assert server.row().survivors == 8
-    np.testing.assert_array_equal(np.frombuffer(stored.total, "<u4"), server.cohort.expected(()))
     assert len(server.rows(charges)) == 1
     assert len(server.rows(participations)) == 8
     assert server.rows(round_messages) == []
@@ -216,17 +226,11 @@ def test_a_sum_that_a_former_version_began_in_wider_numbers_goes_on(tmp_path):
     for number in range(8):
         server.turn(number)
         (stored,) = server.rows(sums)
-        if len(stored.total) == 2 * 40:
-            wider = np.frombuffer(stored.total, "<u2").astype("<u4").tobytes()
-            with server.database.begin() as connection:
-                connection.execute(update(sums).values(total=wider))
+        wider = np.frombuffer(stored.total, "<u2").astype("<u4").tobytes()
+        server.write(update(sums).values(total=wider))
         server.crash()
-    for _ in range(2):
-        for number in range(8):
-            server.turn(number)
-    assert server.row().phase == Phase.SUMMED
-    (stored,) = server.rows(sums)
-    np.testing.assert_array_equal(np.frombuffer(stored.total, "<u4"), server.cohort.expected(()))
+    server.finish()
+    server.require_sum()
 
 
 def test_an_upload_that_comes_twice_is_in_the_sum_once(server):
@@ -281,9 +285,7 @@ def test_a_server_that_is_killed_before_each_of_its_transactions(server, monkeyp
                 lambda *sent: server.rounds.submit(server.id, *sent), server.device(number), server.answer(number)
             )
     assert deaths == 5 * (8 + 1)  # in every step one for each device, and one at its end
-    assert server.row().phase == Phase.SUMMED
-    (stored,) = server.rows(sums)
-    np.testing.assert_array_equal(np.frombuffer(stored.total, "<u4"), server.cohort.expected(()))
+    server.require_sum()
     assert (len(server.rows(charges)), server.rows(round_messages)) == (1, [])
 
 
@@ -301,12 +303,8 @@ def test_a_second_process_gets_an_error_and_not_another_sum(server):
                 process.submit(server.id, server.device(number), upload)
         process.submit(server.id, server.device(number), upload)  # by what the database has
     server.crash()
-    for _ in range(2):
-        for number in range(8):
-            server.turn(number)
-    assert server.row().phase == Phase.SUMMED
-    (stored,) = server.rows(sums)
-    np.testing.assert_array_equal(np.frombuffer(stored.total, "<u4"), server.cohort.expected(()))
+    server.finish()
+    server.require_sum()
 
 
 def test_a_second_process_ends_no_step_without_the_messages_that_it_has_not_seen(server):

@@ -92,7 +92,7 @@ def _gated(clip: Sound, chance: np.random.Generator) -> Sound:
     """The clip without what is around its word, as a microphone gives it that suppresses noise.
 
     Recorded words come with the sound of a room around them, and made-up ones, spliced ones and pieces without: to hear
-    no room must not be to hear no command.
+    no room must not be to hear no command. A word that begins or ends with its clip is softened a little, as by a gate.
     """
     first, last = _loud(clip)
     first, last = max(0, first - int(chance.integers(*_KEPT))), min(len(clip), last + int(chance.integers(*_KEPT)))
