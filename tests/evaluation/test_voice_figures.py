@@ -1,6 +1,7 @@
 """Figures of base words, personal words and digits, on tones whose answers are known."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,6 +77,21 @@ def test_base_words_are_counted_by_word_and_speaker():
     assert found.foreign.value == pytest.approx(25)
     assert found.foreign_clips == 8
     assert found.by_speaker["ben"] == Share(0, 10)
+
+
+def test_words_are_heard_without_their_rooms_too():
+    """In the room, a recogniser that listens to what is around a word takes each for a command."""
+
+    class Room(ToneCommands):
+        def guess(self, recording):
+            guess = super().guess(recording)
+            return guess._replace(accepted=bool(np.abs(recording.pcm[:100]).max()))
+
+    room = 0.001 * np.random.default_rng(0).standard_normal(16_000).astype(np.float32)
+    in_room = [replace(each, pcm=np.concatenate((room[:4_000], each.pcm, room[:4_000]))) for each in (clip("up"),)]
+    found = base.measure(Room(), in_room, [replace(in_room[0], word="open")], seed=0)
+    assert (found.accuracy.value, found.foreign.value) == (100, 100)
+    assert (found.alone.closest.value, found.alone.accuracy.value, found.alone.foreign.value) == (100, 0, 0)
 
 
 def test_the_strict_threshold_of_base_words_is_that_of_one_foreign_clip_in_a_hundred():

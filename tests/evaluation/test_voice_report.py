@@ -9,7 +9,7 @@ from rich.console import Console
 
 from hushfold_evaluation.statistics import Estimate
 from hushfold_evaluation.voice import picture, report
-from hushfold_evaluation.voice.base import Base
+from hushfold_evaluation.voice.base import Alone, Base
 from hushfold_evaluation.voice.clips import COMMANDS
 from hushfold_evaluation.voice.digits import DigitTrial
 from hushfold_evaluation.voice.digits import figures as digit_figures
@@ -25,7 +25,9 @@ def base():
     confusions[:, -1] = 5
     speakers = {f"sc-{number}": Share(9, 10) for number in range(60)}
     wide, none = Estimate(100.0, 100.0, 100.0), Estimate(float("nan"), float("nan"), float("nan"))
-    return Base(confusions, speakers, wide, Estimate(90.0, 88.8, 91.2), 10.0, 90.0, Estimate(0.5, 0.0, 1.0), none, 200)
+    accuracy, foreign = Estimate(90.0, 88.8, 91.2), Estimate(0.5, 0.0, 1.0)
+    alone = Alone(wide, Estimate(62.5, 60.0, 65.0), foreign)
+    return Base(confusions, speakers, wide, accuracy, 10.0, 90.0, foreign, none, 200, alone)
 
 
 def personal(takes, threshold=0.4):
@@ -105,6 +107,7 @@ def test_the_file_holds_everything_and_is_json(tmp_path):
     ours = written["base_words"][HUSHFOLD]
     assert ours["accuracy"]["value"] == pytest.approx(90)
     assert ours["foreign"]["value"] == pytest.approx(0.5)
+    assert ours["alone"]["accuracy"] == {"value": 62.5, "low": 60.0, "high": 65.0}
     assert ours["at_one_percent"] == {"value": None, "low": None, "high": None}
     assert ours["confusions"]["said"] == list(COMMANDS)
     assert len(ours["confusions"]["clips"][0]) == len(ours["confusions"]["heard"]) == 13

@@ -25,8 +25,8 @@ from .sound import LONGEST, SpokenSound
 UNKNOWN, SILENCE = NO_COMMAND = ("unknown", "silence")
 """Labels of the base that are no command."""
 
-# So that at most one foreign word in a hundred passes: chosen on 11 speakers who taught ten words, and on words of
-# theirs and of three speakers of digits that are no commands, as recorded and cut out of their rooms. What they are
+# So that about one foreign word in a hundred passes, at most: chosen on 11 speakers who taught ten words, and on words
+# of theirs and of three speakers of digits that are no commands, as recorded and cut out of their rooms. What they are
 # worth, others say (docs/results.md).
 THRESHOLD = 0.82
 """Distance up to which a word of the user's is recognised, before sensitivity."""

@@ -6,6 +6,7 @@
     worst      accuracy of the speaker with the lowest, among those with five clips or more
     foreign    percent of clips of other words, by speakers of other sets, that are taken for a base word
     at 1 %     accuracy at the threshold at which 1 % of these are
+    alone      the same clips, their words cut out and put between silence (`composing.alone`)
 
 Intervals are over speakers, with the threshold for 1 % as it is. Peers have the same clips: pocketsphinx as it comes,
 and MFCC with a support-vector machine that has learned from the speakers the base has learned from.
@@ -21,12 +22,22 @@ from numpy.typing import NDArray
 
 from ..statistics import Estimate, resamples
 from .clips import COMMANDS, Clip
+from .composing import alone
 from .figures import FALSE_ACCEPTS, NO_ESTIMATE, Share, overall, threshold_at, worst
 from .recognisers import Commands
 
 NOTHING = "nothing"
 LEAST_CLIPS = 5
 """Clips that a speaker must have to be looked at alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """What one recogniser makes of words without a room around them. Percentages; see the module."""
+
+    closest: Estimate
+    accuracy: Estimate
+    foreign: Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +48,7 @@ class Base:
         confusions: clips of each word and what they were taken for, `[COMMANDS, COMMANDS + nothing]`.
         by_speaker: accuracy.
         foreign_clips: how many there were.
+        alone: of the same clips without their rooms.
     """
 
     confusions: NDArray[np.int64]
@@ -48,6 +60,7 @@ class Base:
     foreign: Estimate
     at_one_percent: Estimate
     foreign_clips: int
+    alone: Alone
 
 
 def measure(recogniser: Commands, clips: Sequence[Clip], foreign: Sequence[Clip], seed: int) -> Base:
@@ -73,7 +86,17 @@ def measure(recogniser: Commands, clips: Sequence[Clip], foreign: Sequence[Clip]
         foreign=_percent(_by_speaker(foreign, [guess.accepted for guess in others]), seed),
         at_one_percent=NO_ESTIMATE if np.isnan(distances).any() else _percent(strict, seed),
         foreign_clips=len(foreign),
+        alone=_alone(recogniser, clips, foreign, seed),
     )
+
+
+def _alone(recogniser: Commands, clips: Sequence[Clip], foreign: Sequence[Clip], seed: int) -> Alone:
+    guesses = [recogniser.guess(alone(clip)) for clip in clips]
+    hits = [guess.word == clip.word for clip, guess in zip(clips, guesses, strict=True)]
+    right = [hit and guess.accepted for hit, guess in zip(hits, guesses, strict=True)]
+    accepted = [recogniser.guess(alone(clip)).accepted for clip in foreign]
+    closest, accuracy = (_percent(_by_speaker(clips, truths), seed) for truths in (hits, right))
+    return Alone(closest, accuracy, _percent(_by_speaker(foreign, accepted), seed))
 
 
 def sample(clips: Sequence[Clip], most: int, seed: int) -> list[Clip]:

@@ -15,6 +15,7 @@ from .clips import COMMANDS, RATE, Audio, Clip, spoken
 SHORT_GAP = (0.05, 0.4)  # seconds between words of running speech
 LONG_GAP = (0.6, 2.0)  # seconds before and after a command
 _RUN = (2, 8)  # words of running speech between two commands
+_AROUND = 0.2  # seconds of silence around a word that is alone
 _EDGE = 320  # samples, 20 ms, kept around a word and faded
 _GAIN = (-6.0, 6.0)  # dB, of a word
 _BACKGROUND = (-60.0, -35.0)  # dBFS, of what is behind the words
@@ -91,15 +92,28 @@ def _composed(
     done = 0
     while done < minutes * 60 * RATE:
         clip, gap = next(order)
-        start, end = spoken(clip.pcm)
-        first, last = max(0, start - _EDGE), min(len(clip.pcm), end + _EDGE)
-        word = _faded(clip.pcm[first:last]) * np.float32(10 ** (chance.uniform(*_GAIN) / 20))
+        word, start, end = _cut_out(clip.pcm)
+        word *= np.float32(10 ** (chance.uniform(*_GAIN) / 20))
         silence = round(gap * RATE)
         pcm = background.take(silence + len(word))
         pcm[silence:] += word
-        at = done + silence - first
+        at = done + silence
         done += len(pcm)
         yield Piece(_within_scale(pcm), (Placed(clip.word, (at + start) / RATE, (at + end) / RATE),))
+
+
+def alone(clip: Clip) -> Clip:
+    """The word of a clip between two stretches of silence, without the room that it was recorded in: as a microphone
+    gives it that suppresses noise."""
+    silence = np.zeros(round(_AROUND * RATE), np.float32)
+    return Clip(np.concatenate((silence, _cut_out(clip.pcm)[0], silence)), clip.word, clip.speaker)
+
+
+def _cut_out(pcm: Audio) -> tuple[Audio, int, int]:
+    """The word of a clip, softly cut, and where in that it begins and ends."""
+    start, end = spoken(pcm)
+    first, last = max(0, start - _EDGE), min(len(pcm), end + _EDGE)
+    return _faded(pcm[first:last]), start - first, end - first
 
 
 class _Background:

@@ -35,6 +35,7 @@ def document(results: Results) -> dict[str, Any]:
             "missed": each.missed,
             "worst": each.worst,
             "foreign_clips": each.foreign_clips,
+            "alone": asdict(each.alone),
             "by_speaker": {speaker: share.percent for speaker, share in each.by_speaker.items()},
             "confusions": {"said": COMMANDS, "heard": (*COMMANDS, NOTHING), "clips": each.confusions.tolist()},
         }
@@ -69,6 +70,8 @@ def tables(results: Results) -> Iterator[Table | str]:
         "at 1 %: accuracy at the threshold at which 1 % of those are. Below each figure: its 95 % interval, by "
         "resampling speakers."
     )
+    yield _alone(results)
+    yield "The same clips, their words cut out of the rooms that they were recorded in, and put between silence."
     for name in results.missing:
         yield f"{TITLES[name]} is not installed: `make setup` does that (pip install {name})."
     if results.alarms:
@@ -146,6 +149,15 @@ def _base(results: Results) -> Table:
         table.add_row("", *intervals[:2], "", "", *intervals[2:])
     for name in results.missing:
         table.add_row(_bold(name), "not", "installed")
+    return table
+
+
+def _alone(results: Results) -> Table:
+    table = _table("without a room", "closest %", "accuracy %", "foreign %")
+    for name, each in results.base.items():
+        figures = (each.alone.closest, each.alone.accuracy, each.alone.foreign)
+        table.add_row(_bold(name), *map(_value, figures))
+        table.add_row("", *map(_interval, figures))
     return table
 
 
