@@ -108,6 +108,22 @@ def test_another_thread_ends_it(microphone, taught):
     assert microphone.listeners() == 0
 
 
+def test_whoever_closes_it_while_it_opens_closes_what_was_opened(microphone, monkeypatch):
+    opened, start = Microphone(), Microphone._start
+    closer = threading.Thread(target=opened.close)
+
+    def interrupted(self, sounddevice):
+        closer.start()
+        closer.join(0.2)  # it has to wait, or it would find nothing to close
+        start(self, sounddevice)
+
+    monkeypatch.setattr(Microphone, "_start", interrupted)
+    opened.open()
+    closer.join()
+    assert not opened.is_open
+    assert microphone.listeners() == 0
+
+
 def test_whatever_the_app_raises_it_is_let_go_of(microphone, taught):
     pcm = np.concatenate([spoken("lumos", 4), placed(2.0, floor=-65)])
 

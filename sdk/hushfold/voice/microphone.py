@@ -57,6 +57,7 @@ class Microphone:
         if refused_after is None:
             refused_after = 3.0 if sys.platform == "darwin" else math.inf
         self._refused_after = refused_after
+        self._opening = threading.Lock()  # held while it opens, so that who closes it then closes what was opened
         self._changed = threading.Condition()  # guards what follows
         self._blocks: deque[Any] = deque(maxlen=max(1, round(backlog / _BLOCK)))
         self._stream: Any = None  # a sounddevice.InputStream while it is open
@@ -95,19 +96,21 @@ class Microphone:
             VoiceError: a package is missing.
             RuntimeError: it is open.
         """
-        if self.is_open:
-            raise RuntimeError("this microphone is open")
-        sounddevice = portaudio.load()
-        try:
-            self._start(sounddevice)
-        except MicrophoneError:
-            if not portaudio.look_again(sounddevice):
-                raise
-            self._start(sounddevice)  # it may have been plugged in since PortAudio looked
+        with self._opening:
+            if self.is_open:
+                raise RuntimeError("this microphone is open")
+            sounddevice = portaudio.load()
+            try:
+                self._start(sounddevice)
+            except MicrophoneError:
+                if not portaudio.look_again(sounddevice):
+                    raise
+                self._start(sounddevice)  # it may have been plugged in since PortAudio looked
 
     def close(self) -> None:
         """Let go of the device; whoever iterates is at the end. Closing again does nothing."""
-        self._close(lost=False)
+        with self._opening:
+            self._close(lost=False)
 
     def __iter__(self) -> Iterator[Audio]:
         """Blocks of 20 ms, until it is closed. Opens it for the loop if it is not open.
