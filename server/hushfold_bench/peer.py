@@ -57,10 +57,9 @@ def measure_flower(python: Path, setting: Setting, measured: int) -> FlowerFigur
     with tempfile.TemporaryDirectory(prefix="hushfold-bench-") as name:
         asked, updates, answer = (Path(name) / file for file in ("asked.json", "updates.f32", "answer.json"))
         np.concatenate([setting.update(device) for device in range(UPDATES)]).astype("<f4").tofile(updates)
-        threshold = quorum(setting)
-        asked.write_text(
-            json.dumps(asdict(setting) | {"missing": setting.missing, "measured": measured, "threshold": threshold})
-        )
+        shares, threshold = sharing(setting)
+        more = {"missing": setting.missing, "measured": measured, "shares": shares, "threshold": threshold}
+        asked.write_text(json.dumps(asdict(setting) | more))
         _run(str(python), str(_SCRIPT), str(asked), str(updates), str(answer))
         figures = json.loads(answer.read_text())
     if not figures.pop("correct"):
@@ -68,9 +67,16 @@ def measure_flower(python: Path, setting: Setting, measured: int) -> FlowerFigur
     return FlowerFigures(figures["device_seconds"], figures["server_seconds"], int(figures["up"]), int(figures["down"]))
 
 
-def quorum(setting: Setting) -> int:
-    """The threshold that Flower is given: more than half of the devices, and of those that may collude."""
-    return (setting.devices + setting.plan().cohort.colluders) // 2 + 1
+def sharing(setting: Setting) -> tuple[int | float, int]:
+    """How many shares Flower makes of a secret, 1.0 meaning one for each device, and how many open it: as many as here.
+
+    A sparse graph of Flower's has half as many edges as one of ours. There, a device masks towards those who hold its
+    shares, whom the server chooses. Here it masks also towards those whose shares it holds, since devices choose.
+    """
+    graph = setting.plan().cohort.graph(setting.devices)
+    if graph.complete:
+        return 1.0, graph.threshold
+    return (graph.holders + 1) | 1, graph.threshold  # one is its own, and Flower wants an odd number
 
 
 def _run(*command: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from hushfold_bench import peer
 from hushfold_bench.errors import BenchError
-from hushfold_bench.peer import REQUIREMENTS, make_environment, measure_flower, quorum
+from hushfold_bench.peer import REQUIREMENTS, make_environment, measure_flower, sharing
 from hushfold_bench.setting import Setting
 
 MADE = Path(__file__).parents[2] / "build" / "bench" / "flower"
@@ -73,8 +73,14 @@ def test_requirements_are_pinned():
     assert any(line.startswith("flwr==") for line in lines)
 
 
-def test_flower_opens_its_secrets_with_more_than_half():
-    assert quorum(Setting(100, 0)) == (100 + 5) // 2 + 1
+@pytest.mark.parametrize(
+    ("devices", "shares", "threshold"),
+    [(100, 1.0, (100 + 5) // 2 + 1), (1000, 79, 26)],  # 78 others hold shares here, too, and 26 of them open a secret
+)
+def test_flower_shares_its_secrets_among_as_many_as_open_one_here(devices, shares, threshold):
+    given = sharing(Setting(devices, 0))
+    assert given == (shares, threshold)
+    assert isinstance(given[0], type(shares))  # 1.0 and 1 are not the same to Flower
 
 
 @pytest.mark.slow

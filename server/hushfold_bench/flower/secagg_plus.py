@@ -146,7 +146,7 @@ def main(asked_file: str, updates_file: str, answer_file: str) -> None:
         Parameters([], "numpy.ndarray"), True
     )
     workflow = SecAggPlusWorkflow(
-        1.0,
+        asked["shares"],
         asked["threshold"],
         max_weight=EXAMPLES,
         clipping_range=CLIPPING_RANGE,
