@@ -12,9 +12,10 @@ from eventually import eventually
 from tone_words import OTHERS, clip, write_set
 
 from hushfold_console.command import MISUSED
+from hushfold_evaluation.voice import composing, streaming
 from hushfold_evaluation.voice.cli import main
 from hushfold_evaluation.voice.clips import COMMANDS, RATE, Clip, chosen_by, digest, held_out
-from hushfold_evaluation.voice.measuring import Asked, foreign, jobs_of
+from hushfold_evaluation.voice.measuring import Asked, _stream, foreign, jobs_of
 
 COMMAND = [sys.executable, "-m", "hushfold_evaluation.voice.cli"]
 
@@ -95,6 +96,23 @@ def test_whoever_a_threshold_was_chosen_by_does_not_say_what_it_is_worth(data, c
     assert len(taught) == (1 if choosing else 2)
     for speaker in (*taught, *(each.speaker for each in foreign(asked))):
         assert chosen_by(speaker) == choosing
+
+
+@pytest.mark.parametrize("choosing", [False, True])
+def test_when_a_word_is_told_is_chosen_on_what_the_base_was_trained_on(data, choosing, monkeypatch):
+    asked, heard = Asked(data, speakers=0, minutes=0.1, seed=0, choosing=choosing), []
+
+    def remember(commands, others, noises, minutes, seed):
+        heard.extend((commands, others, noises))
+        return iter(())
+
+    monkeypatch.setattr(composing, "commands", remember)
+    monkeypatch.setattr(streaming, "measure", lambda *_: None)
+    _stream(asked)
+    commands, others, noises = heard
+    assert {held_out(each.speaker) for each in commands} == {not choosing}
+    assert {chosen_by(each.speaker) for each in others} == {choosing}
+    assert {held_out(digest(each)) for each in noises} == {not choosing}
 
 
 @pytest.mark.slow

@@ -42,6 +42,7 @@ _AGGRESSIVENESS = 2  # of the WebRTC detector, 0 to 3: 3 cuts into the beginning
 
 # Found on commands by speakers of the base's training, over noises of it; they hardly matter.
 _PAUSE_SHARE = 0.4  # of the way, in dB, from the background to the loudest: what is below it is a pause
+_PAUSE_DROP = 9.0  # dB below the loudest: likewise, where a noise that is new is no background yet
 _PAUSE_SMOOTHED = 5  # frames whose level is averaged for that
 _LOOKS = 3  # in a pause, at most
 
@@ -67,8 +68,9 @@ class Segment:
     onset: int  # where the speech itself begins, to a frame
     offset: int  # past its last frame
     pcm: Audio  # samples[end - start]
-    speech: NDArray[np.bool_]  # whether a frame of `pcm` is speech, and in no pause
+    speech: NDArray[np.bool_]  # whether a frame of `pcm` is speech, and loud enough for a word
     ended: bool  # if not, it is what was said until a pause: all of it will be given again, in one or more segments
+    given: int  # how much of the stream had been heard when this was found
 
     def onset_after(self, place: int) -> int | None:
         """Where speech begins, or goes on, at a place in the stream or later; None if it does not."""
@@ -134,7 +136,7 @@ class VoiceActivity:
         self._frames: list[Audio] = []  # what may become part of a segment
         self._levels: list[float] = []  # dBFS, of each
         self._speech: list[bool] = []  # whether it is speech, of each
-        self._loud: list[bool] = []  # whether it is in no pause, of each
+        self._loud: list[bool] = []  # whether it may be of a word, by its level, of each
 
     @property
     def in_speech(self) -> bool:
@@ -193,7 +195,7 @@ class VoiceActivity:
         background = self._background.level
         loud = level > background + _PAUSE_SHARE * (self._peak - background)
         self._loud[-1] = loud
-        self._pausing = 0 if loud else self._pausing + 1
+        self._pausing = 0 if loud and level > self._peak - _PAUSE_DROP else self._pausing + 1
         looks, rest = divmod(self._pausing, self._pause)
         return self._segment(len(self._frames), self._pausing) if not rest and 1 <= looks <= _LOOKS else None
 
@@ -240,7 +242,8 @@ class VoiceActivity:
         pcm = np.concatenate(self._frames[:end])
         onset, offset = (self._place + int(frame) * FRAME for frame in (places[0], places[-1] + 1))
         speech &= self._loud[:end]
-        return Segment(self._place, self._place + len(pcm), onset, offset, pcm, speech, ended=not pause)
+        given = self._place + sum(map(len, self._frames))
+        return Segment(self._place, self._place + len(pcm), onset, offset, pcm, speech, not pause, given)
 
     def _drop(self, frames: int) -> None:
         self._place += frames * FRAME

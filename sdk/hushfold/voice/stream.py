@@ -2,11 +2,12 @@
 
 A segment of speech is looked at in the pauses in it and when it has ended (`activity`). In a pause a word is told at
 once if it is recognised with certainty, and else if two looks in a row agree: what is half of a word, or sounds like
-one for a moment, seldom is either.
+one for a moment, seldom is either. What is recognised only long after it was said is not told: who is waiting has
+said it again, or has gone on.
 
 A command stands alone: whoever means it says nothing else just before. In a conversation "right" and "one" are said all
-the time, and many words that sound like a command; so one that is not alone has to be certain. Words of the user's own
-are told wherever they are said.
+the time, and many words that sound like a command; so one that is not alone has to be more certain yet. Words of the
+user's own are told wherever they are said.
 """
 
 from __future__ import annotations
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
     from .activity import Segment
 
 REFRACTORY = 0.5  # seconds after a detection in which the same word is not detected again
+PROMPT = 0.25  # seconds after the end of a word in which it is told, or never
 CERTAIN = 0.82  # score, 1.5 logits above the threshold
+AMID = 0.9  # likewise, 2.2 logits: of a command amid other speech
 
 # Chosen on commands by speakers of the base's training, among words by those on whom its thresholds were chosen.
 _PAUSE = 0.08  # seconds of a pause from one look to the next
+_HANGOVER = 2 * _PAUSE  # seconds without speech that end a segment
 _APART = round(0.4 * RATE)  # samples without speech before a command that stands alone
 _ALONE = round(1.2 * RATE)  # samples of the longest one
 _LEAST = RATE // 10  # samples of speech that a word takes
@@ -58,8 +62,8 @@ class Detection(NamedTuple):
 class VoiceStream:
     """Sound that comes in blocks of any size. For one thread.
 
-    A word is given out 0.1 to 0.2 s after its end; where it is recognised only by all that was said without a break,
-    when that has ended. The same word is not given out twice within `REFRACTORY` seconds.
+    A word is given out at most `PROMPT` seconds after its end, most of them after 0.1 s. The same word is not given out
+    twice within `REFRACTORY` seconds.
 
     Args:
         recognise: what a sound with one word in it says.
@@ -69,7 +73,7 @@ class VoiceStream:
         from .activity import VoiceActivity
 
         self._recognise = recognise
-        self._activity = VoiceActivity(pause=_PAUSE)
+        self._activity = VoiceActivity(pause=_PAUSE, hangover=_HANGOVER)
         self._meter = LevelMeter()
         self._rate = RATE
         self._resampler = ResampleStream(RATE)
@@ -135,14 +139,15 @@ class VoiceStream:
         onset = segment.onset_after(self._told) if segment.start < self._told else segment.onset
         if onset is None or segment.offset - onset < _LEAST:
             return None
+        prompt = segment.given - segment.offset <= PROMPT * RATE
         alone = onset - self._chatter >= _APART and segment.offset - onset <= _ALONE
         start = max(segment.start, self._told)
         try:
             sound = SpokenSound.of(segment.pcm[start - segment.start :])
         except AudioError:
             return None
-        heard = self._recognise(sound)
-        if heard and not (heard.own or alone or heard.score >= CERTAIN):
+        heard = self._recognise(sound) if prompt else None
+        if heard and not (heard.own or alone or heard.score >= AMID):
             heard = None
         if not segment.ended and (heard is None or heard.score < CERTAIN):
             before, self._look = self._look, (segment.offset, heard.word) if heard else None

@@ -49,7 +49,7 @@ class Asked:
         seed: of who is chosen, what is composed, and the intervals.
         model: folder of the voice model's files; None for the shipped one.
         choosing: measure those by whom the product's thresholds were chosen, and what they say as foreign words; not
-            the others.
+            the others. In the streams, commands and noises are then those of the base's training.
     """
 
     data: Path
@@ -189,12 +189,12 @@ def _base(asked: Asked, name: str) -> Base:
 
 def _trained(data: Path) -> Commands:
     """A support-vector machine that has learned from the speakers the base has learned from."""
-    clips = read(COMMANDS_SET, data, lambda row: not held_out(row["speaker"]))
+    clips = trained_commands(data)
     return Mfcc().teach({word: [clip for clip in clips if clip.word == word] for word in COMMANDS})
 
 
 def _alarms(asked: Asked, kind: str) -> Rate:
-    noises = _held_out_noises(asked.data)
+    noises = _noises(asked)
     stream = (
         composing.running_speech(foreign(asked), noises, asked.minutes, asked.seed)
         if kind == SPEECH
@@ -233,10 +233,10 @@ def _digits(asked: Asked, speaker: str) -> list[DigitTrial]:
 def _stream(asked: Asked) -> Streamed:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    commands, others = unheard_commands(asked.data), foreign(asked)
+    commands = trained_commands(asked.data) if asked.choosing else unheard_commands(asked.data)
     everybody = by_speaker(_set(PERSONAL_SET, asked.data))
     taught = next(takes for speaker, takes in everybody.items() if asked.asks(speaker))
-    stream = composing.commands(commands, others, _held_out_noises(asked.data), asked.minutes, asked.seed)
+    stream = composing.commands(commands, foreign(asked), _noises(asked), asked.minutes, asked.seed)
     with closing(OwnVoice(asked.model)) as own:
         before = streaming.resident()
         for word, takes in taught.items():
@@ -280,10 +280,20 @@ def unheard_commands(data: Path) -> list[Clip]:
 
 
 @cache
-def _held_out_noises(data: Path) -> list[Audio]:
-    noises = [clip.pcm for clip in _set(NOISE_SET, data) if held_out(digest(clip.pcm))]
+def trained_commands(data: Path) -> list[Clip]:
+    """Base words by speakers whom the base was trained on. Raises UsageError where there are none."""
+    clips = read(COMMANDS_SET, data, lambda row: row["label"] in COMMANDS and not held_out(row["speaker"]))
+    if not clips:
+        raise UsageError(f"in {COMMANDS_SET} there is no speaker whom the base was trained on", _OTHERS)
+    return clips
+
+
+def _noises(asked: Asked) -> list[Audio]:
+    """Those that the base was not trained on; while choosing, those that it was."""
+    noises = [clip.pcm for clip in _set(NOISE_SET, asked.data) if held_out(digest(clip.pcm)) != asked.choosing]
     if not noises:
-        raise UsageError(f"in {NOISE_SET} there is no sound that the base was not trained on", _OTHERS)
+        was = "was" if asked.choosing else "was not"
+        raise UsageError(f"in {NOISE_SET} there is no sound that the base {was} trained on", _OTHERS)
     return noises
 
 
