@@ -46,9 +46,10 @@ from .database import rounds as rounds_table
 from .durable import lock
 from .errors import NotFound, StateError
 from .instance import open_database
+from .live_round import WAIT_MS
 from .objects import ObjectStore
 from .privacy_ledger import PrivacyLedger
-from .rounds import WAIT_MS, Rounds
+from .rounds import Rounds
 from .settings import Home
 
 TICK = 0.2  # seconds between two looks at the clock

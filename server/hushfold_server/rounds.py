@@ -1,6 +1,6 @@
 """Rounds: from an open plan to the sum of its survivors' updates, every step of it on the disk before it counts.
 
-What a step is, and what follows it, is in `steps`. Here it meets the database:
+What a step is, and what follows it, is in `steps`; what the database has of a round, in `live_round`. Here they meet:
 
 - a message counts when its row is committed, together with the running sum if it is a masked vector;
 - a step has ended when `database.move` is committed; the privacy charge is in the transaction that moves a round to
@@ -21,80 +21,33 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import structlog
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select
 from sqlalchemy.exc import OperationalError
 
 from hushfold_protocol.errors import Equivocation, Refused, RemoteError
 from hushfold_protocol.messages import Closed, ComeBack, Ending, Invitation, Join, Masked, Signed, Wait
-from hushfold_protocol.packing import RunningSum, running_sum
+from hushfold_protocol.packing import RunningSum
 from hushfold_protocol.plan import Plan
 from hushfold_protocol.secagg import server as secagg
 from hushfold_protocol.signing import device_id, verify
 from hushfold_protocol.wire import Message, decode_any
 
 from . import steps
-from .database import (
-    LIVE_PHASES,
-    UNDER_WAY,
-    Database,
-    Phase,
-    TaskStatus,
-    invitations,
-    move,
-    participations,
-    round_messages,
-    rounds,
-    sums,
-    tasks,
-)
+from .database import LIVE_PHASES, Database, Phase, move, participations, round_messages, rounds, sums
 from .errors import NotFound, PrivacyError, StateError
+from .invitations import invite
+from .live_round import LiveRound, is_current, rebuild, store_deadline, store_sum
 from .privacy_ledger import PrivacyLedger
 from .process import reason_of
 from .steps import STEP_OF, STEPS
-from .tasks import load_task
-
-WAIT_MS = 200  # a device asks again after this long
-LONGEST_WAIT_MS = 3000  # while others join
-PACE_WITHOUT_TASK = 900.0  # seconds until a device of a population without tasks asks again
 
 _SIGNED = tuple(kind for kind in STEP_OF if kind is not Join)  # a join has its signature inside
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class _Live:
-    """One round in progress, as the database has it."""
-
-    plan: Plan
-    phase: Phase
-    opened: float  # unix seconds
-    deadline: float  # unix seconds
-    step_seconds: float
-    stage: secagg.Stage
-    total: RunningSum  # masked
-
-    @property
-    def id(self) -> str:
-        return self.plan.round_id.hex()
-
-    def wait_ms(self, now: float) -> int:
-        """When a device that has answered the step asks again.
-
-        While others join that may be in an hour: a tenth of the time until enough will have come, at the pace so far,
-        or until joining closes; and of a step's time, which starts to run then.
-        """
-        if not isinstance(self.stage, secagg.Joining):
-            return WAIT_MS
-        joined = max(1, len(self.stage.joins))
-        to_come = (now - self.opened) * (self.plan.cohort.maximum - joined) / joined
-        tenth = int(100 * min(to_come, self.deadline - now, self.step_seconds))
-        return min(max(tenth, WAIT_MS), LONGEST_WAIT_MS)
 
 
 class Rounds:
@@ -106,31 +59,14 @@ class Rounds:
         self._database, self._ledger = database, ledger
         self._authority_key, self._now = authority_key, now
         self._lock = threading.RLock()
-        self._live: dict[str, _Live] = {}
+        self._live: dict[str, LiveRound] = {}
 
     # -------------------------------------------------------------- what devices call
 
     def check_in(self, population: str, device: bytes) -> Invitation | ComeBack:
         """An invitation to the population's open round, or when to come back. Inviting twice is inviting once."""
         with self._lock, self._database.begin() as connection:
-            now = self._now()
-            found = connection.execute(
-                select(rounds.c.id, rounds.c.invitation)
-                .join(tasks)
-                .where(
-                    tasks.c.population == population,
-                    tasks.c.status.in_(UNDER_WAY),  # a pause ends no round
-                    rounds.c.phase == Phase.OPEN,
-                    rounds.c.deadline > now,
-                )
-                .order_by(rounds.c.created_at)
-            ).first()
-            if found is None:
-                return ComeBack(self._pace_ms(connection, population), "no round is open now")
-            row = {"round": found.id, "device": device.hex()}
-            if connection.execute(select(invitations).filter_by(**row)).first() is None:
-                connection.execute(insert(invitations).values(**row, invited_at=now))
-            return Invitation.decode(found.invitation)
+            return invite(connection, population, device, self._now())
 
     def plan(self, round_id: str) -> Plan:
         """The plan of a round in progress. Raises NotFound."""
@@ -198,7 +134,7 @@ class Rounds:
                     live = self._find(row.id)
                     live = replace(live, deadline=max(live.deadline, self._now() + live.step_seconds))
                     with self._database.begin() as connection:
-                        self._set_deadline(connection, live)
+                        store_deadline(connection, live)
                     self._live[row.id] = live
                     if live.stage.full:  # the server was stopped between the step's last message and its end
                         self._end_step(live)
@@ -230,7 +166,7 @@ class Rounds:
 
     # -------------------------------------------------------------- one message, one step
 
-    def _is_repeat(self, live: _Live, device: bytes, message: Message, content: bytes) -> bool:
+    def _is_repeat(self, live: LiveRound, device: bytes, message: Message, content: bytes) -> bool:
         """Whether this very message was accepted before. Raises Equivocation for another one of its kind."""
         sent = {"round": live.id, "stage": STEP_OF[type(message)].stored, "device": device.hex()}
         with self._database.read() as connection:
@@ -239,7 +175,7 @@ class Rounds:
             raise Equivocation("a second, different message for the same step")
         return known is not None
 
-    def _take(self, live: _Live, device: bytes, message: Message, content: bytes) -> None:
+    def _take(self, live: LiveRound, device: bytes, message: Message, content: bytes) -> None:
         """Accepts a message that is no repeat, and ends the step if it was the last one."""
         now = self._now()
         total = live.total.copy() if isinstance(message, Masked) else live.total  # what was committed stays as it is
@@ -258,16 +194,16 @@ class Rounds:
                 )
             )
             if isinstance(message, Masked):
-                self._store_sum(connection, live)
+                store_sum(connection, live)
             if isinstance(message, Join) and len(steps.answered(stage)) >= live.plan.cohort.target:
                 # Enough have come: the others have one more step's time.
                 live = replace(live, deadline=min(live.deadline, now + live.step_seconds))
-                self._set_deadline(connection, live)
+                store_deadline(connection, live)
         self._live[live.id] = live
         if stage.full:
             self._end_step(live)
 
-    def _end_step(self, live: _Live) -> None:
+    def _end_step(self, live: LiveRound) -> None:
         """On to the next step, or to the end of the round."""
         now = self._now()
         try:
@@ -288,7 +224,7 @@ class Rounds:
         log.info("round_advanced", round=live.id, task=live.plan.task, left=live.phase)
         self._prolong_others(live, self._now() - now)
 
-    def _prolong_others(self, live: _Live, seconds: float) -> None:
+    def _prolong_others(self, live: LiveRound, seconds: float) -> None:
         """Lets every other round's step end so much later: while this one's ended, no device was heard."""
         if seconds < 1:
             return
@@ -297,19 +233,24 @@ class Rounds:
                 other = self._find(row.id)
                 other = replace(other, deadline=other.deadline + seconds)
                 with self._database.begin() as connection:
-                    self._set_deadline(connection, other)
+                    store_deadline(connection, other)
                 self._live[other.id] = other
 
     def _advance(
-        self, connection: Connection, live: _Live, stage: secagg.Stage | secagg.Opened, total: RunningSum, now: float
-    ) -> _Live | None:
+        self,
+        connection: Connection,
+        live: LiveRound,
+        stage: secagg.Stage | secagg.Opened,
+        total: RunningSum,
+        now: float,
+    ) -> LiveRound | None:
         """The round at its next step, as `connection` has it after its commit; None if `total` is its sum."""
         self._require_current(connection, live)
         step, deadline = STEPS[live.phase], now + live.step_seconds
         counts = {step.counted: len(steps.answered(live.stage))} if step.counted else {}
         move(connection, live.id, live.phase, step.following, now=now, deadline=deadline, **counts)
         if isinstance(stage, secagg.Opened):
-            self._store_sum(connection, replace(live, total=total))
+            store_sum(connection, replace(live, total=total))
             connection.execute(delete(round_messages).where(round_messages.c.round == live.id))
             return None
         if isinstance(stage, secagg.Unmasking):
@@ -326,47 +267,16 @@ class Rounds:
 
     # -------------------------------------------------------------- the database
 
-    def _find(self, round_id: str) -> _Live:
+    def _find(self, round_id: str) -> LiveRound:
         live = self._live.get(round_id)
         if live is None:
             with self._database.read() as connection:
-                live = self._live[round_id] = self._rebuild(connection, round_id)
+                live = self._live[round_id] = rebuild(connection, round_id, self._authority_key)
         return live
 
-    def _rebuild(self, connection: Connection, round_id: str) -> _Live:
-        """The round as the committed rows say it is: accepts and closes just as it happened."""
-        row = connection.execute(select(rounds, tasks.c.spec).join(tasks).where(rounds.c.id == round_id)).one_or_none()
-        if row is None or row.phase not in LIVE_PHASES:
-            raise NotFound(f"there is no round {round_id} in progress", "Check in again")
-        plan = Plan.decode(Invitation.decode(row.invitation).plan)
-        stage: secagg.Stage = secagg.Joining(plan, self._authority_key)
-        for phase, step in STEPS.items():
-            received = connection.execute(
-                select(round_messages)
-                .where(round_messages.c.round == round_id, round_messages.c.stage == step.stored)
-                .order_by(round_messages.c.received_at, round_messages.c.device)
-            )
-            for message in received:
-                device = bytes.fromhex(message.device)
-                stage = steps.replay(stage, step, device, message.body, message.received_at)
-            if phase is row.phase:
-                break
-            following = stage.close()
-            assert not isinstance(following, secagg.Opened)  # noqa: S101  # no live phase comes after unmasking
-            stage = following
-        stored = connection.scalar(select(sums.c.total).where(sums.c.round == round_id))
-        total = running_sum(plan.update.encoding().dimension, plan.update.bits)
-        if stored is not None:  # 4 bytes a value by a former version, whatever the modulus
-            total += np.frombuffer(stored, f"<u{len(stored) // total.size}")
-        step_seconds = load_task(row.spec).schedule.step_seconds
-        return _Live(plan, row.phase, row.created_at, row.deadline, step_seconds, stage, total)
-
-    def _require_current(self, connection: Connection, live: _Live) -> None:
+    def _require_current(self, connection: Connection, live: LiveRound) -> None:
         """Raises StateError, and forgets `live`, unless the database has the very messages that it was made of."""
-        stored = round_messages.c.round == live.id, round_messages.c.stage == STEPS[live.phase].stored
-        received = connection.scalar(select(func.count()).select_from(round_messages).where(*stored))
-        phase = connection.scalar(select(rounds.c.phase).where(rounds.c.id == live.id))
-        if (phase, received) != (live.phase, len(steps.answered(live.stage))):
+        if not is_current(connection, live):
             self._live.pop(live.id, None)
             raise StateError(
                 f"round {live.id} was changed by another process", "Run one device API for each server's folder"
@@ -390,26 +300,6 @@ class Rounds:
         if took_part is None:
             return Closed(Ending.LEFT_OUT, "the sum was formed without this device")
         return Closed(Ending.SUMMED, "")
-
-    @staticmethod
-    def _store_sum(connection: Connection, live: _Live) -> None:
-        content = live.total.astype(live.total.dtype.newbyteorder("<"), copy=False).tobytes()
-        stored = connection.execute(update(sums).where(sums.c.round == live.id).values(total=content))
-        if stored.rowcount == 0:
-            connection.execute(insert(sums).values(round=live.id, total=content))
-
-    @staticmethod
-    def _set_deadline(connection: Connection, live: _Live) -> None:
-        connection.execute(update(rounds).where(rounds.c.id == live.id).values(deadline=live.deadline))
-
-    @staticmethod
-    def _pace_ms(connection: Connection, population: str) -> int:
-        """When to come back: as the population's most patient active task says."""
-        specs = connection.scalars(
-            select(tasks.c.spec).where(tasks.c.population == population, tasks.c.status == TaskStatus.ACTIVE)
-        )
-        pace = [load_task(spec).schedule.come_back_seconds for spec in specs]
-        return min(int(1000 * max(pace, default=PACE_WITHOUT_TASK)), 0xFFFFFFFF)
 
 
 def _digest(content: bytes) -> str:

@@ -33,7 +33,7 @@ from hushfold_protocol import (
 from hushfold_protocol.messages import Consents, Delivery, Roster, Survivors
 from hushfold_protocol.secagg import server as secagg_server
 from hushfold_protocol.secagg.device import DeviceSession
-from hushfold_server import rounds, steps
+from hushfold_server import live_round, steps
 from hushfold_server.database import Phase
 
 FOLDERS = (Path(hushfold_protocol.__file__).parent, Path(sdk_device.__file__).parent)
@@ -217,7 +217,7 @@ def test_numbers_in_the_text():
     assert f"({sdk_device.EPSILON_LIMIT:g} by default)" in TEXT
     assert f"{encoding.MAX_ROUNDINGS} times at most" in re.sub(r"\s+", " ", TEXT)
     assert f"`{service.MEDIA_TYPE}`" in TEXT
-    assert 0 < rounds.WAIT_MS <= rounds.LONGEST_WAIT_MS <= 1000 * participation.LONGEST_WAIT
+    assert 0 < live_round.WAIT_MS <= live_round.LONGEST_WAIT_MS <= 1000 * participation.LONGEST_WAIT
 
 
 def test_the_orders():
