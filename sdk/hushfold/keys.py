@@ -71,6 +71,11 @@ class KeyFile:
             if not self.path.exists():
                 self._create()
             return self._read()
+        except PermissionError as error:
+            raise KeyUnavailable(
+                f"the key file {self.path} cannot be used: {error.strerror}",
+                "Let this user read it, and write the folder that it is in; or name another file",
+            ) from error
         except OSError as error:
             raise KeyUnavailable(
                 f"the key file {self.path} cannot be used: {error.strerror or error}",

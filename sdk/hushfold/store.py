@@ -32,6 +32,7 @@ VOICE = "voice/"
 """Training sessions and learned entries whose name begins with it come from recordings, all others from messages."""
 
 _SQLITE_BUSY, _SQLITE_LOCKED, _SQLITE_CORRUPT, _SQLITE_NOTADB = 5, 6, 11, 26
+_SQLITE_READONLY, _SQLITE_FULL, _SQLITE_CANTOPEN = 8, 13, 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +279,10 @@ class Store:
         """The driver's errors as the SDK's. While opening, a file that is no database is one under another key."""
         try:
             yield
+        except (FileExistsError, NotADirectoryError) as error:
+            raise StoreError(
+                f"{self.path.parent} is no folder", "Name a folder, or one that is not there yet"
+            ) from error
         except OSError as error:
             raise StoreError(
                 f"{self.path} cannot be opened: {error.strerror}", "Name a file that this user can write"
@@ -297,6 +302,16 @@ class Store:
             if code in (_SQLITE_CORRUPT, _SQLITE_NOTADB):
                 raise StoreCorrupt(
                     f"{self.path} is damaged: {error}", "Restore it from a backup, or delete it to start anew"
+                ) from error
+            if code == _SQLITE_FULL:
+                raise StoreError(
+                    f"there is no room left for {self.path}: {error}",
+                    "Make room on the disk; what was kept is still there",
+                ) from error
+            if code in (_SQLITE_READONLY, _SQLITE_CANTOPEN):
+                raise StoreError(
+                    f"{self.path} cannot be written: {error}",
+                    "Let this user write the file and the folder that it is in",
                 ) from error
             raise StoreError(f"{self.path}: {error}") from error
 

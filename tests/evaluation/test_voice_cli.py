@@ -15,7 +15,7 @@ from hushfold_console.command import MISUSED
 from hushfold_evaluation.voice import composing, streaming
 from hushfold_evaluation.voice.cli import main
 from hushfold_evaluation.voice.clips import COMMANDS, RATE, Clip, chosen_by, digest, held_out
-from hushfold_evaluation.voice.measuring import Asked, _stream, foreign, jobs_of
+from hushfold_evaluation.voice.measuring import NOISE, Asked, _alarms, _stream, foreign, jobs_of
 
 COMMAND = [sys.executable, "-m", "hushfold_evaluation.voice.cli"]
 
@@ -108,8 +108,12 @@ def test_when_a_word_is_told_is_chosen_on_what_the_base_was_trained_on(data, cho
 
     monkeypatch.setattr(composing, "commands", remember)
     monkeypatch.setattr(streaming, "measure", lambda *_: None)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None)  # or this process would stay on one processor
     _stream(asked)
     commands, others, noises = heard
+    monkeypatch.setattr(composing, "noise", lambda given, *_: heard.append(given) or iter(()))
+    _alarms(asked, NOISE)
+    assert {held_out(digest(each)) for each in heard[-1]} == {not choosing}
     assert {held_out(each.speaker) for each in commands} == {not choosing}
     assert {chosen_by(each.speaker) for each in others} == {choosing}
     assert {held_out(digest(each)) for each in noises} == {not choosing}

@@ -226,8 +226,10 @@ def test_a_damaged_page_is_reported(path, capfd):
 
 def test_a_folder_that_cannot_be_used_is_reported(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(StoreError, match="cannot be opened"):
+    with pytest.raises(StoreError, match=r"file is no folder\. Name a folder"):
         Store(tmp_path / "file" / "store.db", KEY)
+    with pytest.raises(StoreError, match=r"phone is no folder\. Name a folder"):
+        Store(tmp_path / "file" / "phone" / "store.db", KEY)
 
 
 def test_a_closed_store_says_so(store):

@@ -34,6 +34,11 @@ def correct(voice, pcms, word):
     return answer
 
 
+def twin(pcm):
+    """The same, but for a hiss that nobody hears: another sound, as near as can be."""
+    return pcm + noise(len(pcm) / 16_000, -70)
+
+
 # ------------------------------------------------------------------ the gate
 
 
@@ -74,7 +79,7 @@ def test_what_the_base_knows_already_is_left_to_it(obeying):
 def test_recordings_that_make_it_worse_switch_it_off_and_better_ones_on_again(obeying):
     assert correct(obeying, takes(ACCENT, 4), "left").adopted
     # The same sounds are said to be another word: nearest to each recording is one that is called otherwise.
-    trial = correct(obeying, [0.9 * pcm for pcm in takes(ACCENT, 4)], "right")
+    trial = correct(obeying, [twin(pcm) for pcm in takes(ACCENT, 4)], "right")
     assert trial == CommandTrial(8, before=0, now=0)
     assert not trial.adopted
     assert heard(obeying, say(ACCENT, 20)) is None
@@ -90,7 +95,7 @@ def test_a_gain_for_one_command_that_costs_another_as_much_is_no_gain(obeying):
     assert obeying.proof() == CommandTrial(2, before=0, now=2)
     for take in (0, 1):  # two that the base knows, and that are lost to twins with a wrong name
         obeying.confirm(detected(say(COMMANDS["left"], take), "left"))
-        obeying.correct(detected(0.9 * say(COMMANDS["left"], take), "left"), "right")
+        obeying.correct(detected(twin(say(COMMANDS["left"], take)), "left"), "right")
     trial = obeying.proof()
     assert (trial.recordings, trial.before, trial.now) == (6, 2, 2)
     assert not trial.adopted
@@ -193,7 +198,7 @@ def test_confirmations_and_corrections_are_kept_as_what_they_are(obeying):
     obeying.confirm(obeying.recognise(say(COMMANDS["left"])))
     assert obeying.confirm(obeying.recognise(say("imax", 1))) is None  # a word that was taught has nothing to prove
     assert obeying.correct(detected(say("kimi")), "lumos") is None
-    obeying.correct(detected(say("kimi")), "zero")
+    obeying.correct(detected(say("kimi", 1)), "zero")
     obeying.correct(detected(noise(1.0, -20)), None)
     kept = [(recording.word, recording.kind) for recording in obeying.recordings.all()]
     assert kept == [
@@ -204,6 +209,24 @@ def test_confirmations_and_corrections_are_kept_as_what_they_are(obeying):
         ("zero", Kind.CORRECTED),
         (None, Kind.REJECTED),
     ]
+
+
+def test_what_is_said_of_one_sound_again_and_again_proves_nothing(obeying):
+    sound = detected(say(COMMANDS["left"], 7))
+    for _ in range(6):
+        assert obeying.correct(sound, "right") == CommandTrial(1, before=0, now=0)
+    assert heard(obeying, say(COMMANDS["left"], 8)) == ("left", False)
+
+
+def test_of_one_detection_what_was_said_last_holds(obeying):
+    """Also that it was none, after it was one, and the other way round."""
+    correct(obeying, takes(ACCENT, 4), "left")
+    sound = say(ACCENT, 2)
+    assert heard(obeying, sound) == ("left", True)
+    obeying.correct(detected(sound), None)
+    assert heard(obeying, sound) is None
+    obeying.confirm(detected(sound, "left"))
+    assert heard(obeying, sound) == ("left", True)
 
 
 @pytest.mark.parametrize("word", ["lumos", "unknown", "silence", ""])

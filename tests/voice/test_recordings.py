@@ -1,5 +1,6 @@
 """What was said is kept encrypted and within limits, and goes for good when its user wants it gone."""
 
+import itertools
 import threading
 
 import numpy as np
@@ -21,6 +22,7 @@ KEY = bytes(range(32))
 DAY = 86_400.0
 WORD = "expelliarmus"
 TAUGHT, CONFIRMED, CORRECTED, REJECTED = Kind
+NUMBERS = itertools.count()
 
 
 @pytest.fixture
@@ -44,8 +46,9 @@ def recordings(store, clock):
     return Recordings(store, clock)
 
 
-def said(seed=0, frames=30):
-    """Features that no other seed has."""
+def said(seed=None, frames=30):
+    """Features that no other seed has; without one, that nothing else has."""
+    seed = 1000 + next(NUMBERS) if seed is None else seed
     return np.random.default_rng(seed).uniform(-14, 6, (frames, BANDS)).astype(np.float32)
 
 
@@ -178,6 +181,20 @@ def test_the_limits_hold_whatever_is_said(store, events):
         own = [[each for each in expected if each[1:3] == (name, TAUGHT)][-MOST_TAUGHT:] for name in "ab"]
         expected = sorted(examples + own[0] + own[1])
         assert [(each.id, each.word, each.kind, each.spoken_at) for each in recordings.all()] == expected
+
+
+@pytest.mark.parametrize(("word", "kind"), [("zero", CONFIRMED), ("one", CORRECTED), (None, REJECTED)])
+def test_of_one_sound_the_last_word_counts_and_once(recordings, word, kind):
+    features = said()
+    taught = recordings.add(WORD, TAUGHT, features)  # which is the word, and no opinion of a detection
+    other = recordings.add("one", CONFIRMED, said())
+    for before, its_kind in (("zero", CORRECTED), (None, REJECTED), ("one", CONFIRMED), (word, kind)):
+        last = recordings.add(before, its_kind, features)
+    assert [(each.id, each.word, each.kind) for each in recordings.all()] == [
+        (taught, WORD, TAUGHT),
+        (other, "one", CONFIRMED),
+        (last, word, kind),
+    ]
 
 
 # ------------------------------------------------------------------ renaming and deleting
@@ -325,9 +342,11 @@ def test_switching_off_waits_for_what_is_being_kept(store, path, clock, monkeypa
 
 
 def test_threads_share_the_recordings(recordings):
+    first = {"zero": 0, "one": 10}
+
     def speak(word):
         for number in range(10):
-            recordings.add(word, CONFIRMED, said(number))
+            recordings.add(word, CONFIRMED, said(first[word] + number))
 
     speakers = [threading.Thread(target=speak, args=(word,)) for word in ("zero", "one")]
     for speaker in speakers:
@@ -336,7 +355,9 @@ def test_threads_share_the_recordings(recordings):
         speaker.join()
     for word in ("zero", "one"):
         kept = recordings.of(word)
-        assert [each.features[0, 0] for each in kept] == [np.float16(said(number)[0, 0]) for number in range(10)]
+        assert [each.features[0, 0] for each in kept] == [
+            np.float16(said(first[word] + number)[0, 0]) for number in range(10)
+        ]
     assert len(recordings.all()) == 20
 
 

@@ -4,13 +4,16 @@ import base64
 import gc
 import json
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+import soxr
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from made_up_words import COMMANDS, WORDS, say, takes
-from synthetic_speech import placed, silence
+from synthetic_speech import noise, placed, silence
 from synthetic_speech import voice as vowel
 
 from hushfold.errors import RecordingRefused, VoiceError, WordRefused
@@ -105,10 +108,14 @@ def test_the_same_recording_counts_once(voice):
         (silence(0), "too short"),
         (placed(1.0, (0.5, vowel(0.02)), floor=-90), "too little for a word"),
         (np.full(16_000, np.nan), "not numbers"),
-        ("lumos", "type str"),
+        (b"lumos", "type bytes"),
+        ("lumos.wav", "there is no file lumos.wav"),
+        (0.5 * np.ones(16_000), "no word in it: it is as loud all the time"),
+        (0.3 * np.sin(np.arange(16_000) / 51), "no word in it"),
+        (noise(1.0, -20), "no word in it"),
         ([[0.0], [0.0, 1.0]], "cannot be made"),
     ],
-    ids=["silence", "short", "empty", "click", "nan", "text", "ragged"],
+    ids=["silence", "short", "empty", "click", "nan", "bytes", "file", "constant", "hum", "noise", "ragged"],
 )
 def test_a_recording_of_no_use_is_refused_by_its_number_and_nothing_is_learned(voice, recording, message):
     with pytest.raises(RecordingRefused, match=rf"recording 2.*{message}") as caught:
@@ -116,6 +123,39 @@ def test_a_recording_of_no_use_is_refused_by_its_number_and_nothing_is_learned(v
     assert caught.value.advice
     assert voice.words.all() == []
     assert voice.recordings.all() == []
+
+
+@pytest.mark.parametrize("rate", [16_000, 22_050, 48_000])
+def test_a_word_is_taught_from_files_and_from_samples_at_any_rate(voice, tmp_path, rate):
+    recordings = [soxr.resample(pcm, 16_000, rate) for pcm in takes("katam", 3)]
+    paths = [tmp_path / f"take {number}.wav" for number in range(3)]
+    for path, pcm in zip(paths, recordings, strict=True):
+        soundfile.write(path, pcm, rate)
+    assert voice.words.teach("files", [paths[0], str(paths[1]), paths[2]]).word.recordings == 3
+    assert voice.recognise(paths[0]).word == "files"
+    voice.words.delete("files")
+    assert voice.words.teach("samples", recordings, rate).word.recordings == 3
+    assert voice.recognise(soxr.resample(say("katam", 4), 16_000, rate), rate).word == "samples"
+    with pytest.raises(RecordingRefused, match="recording 1: audio with '16000' samples a second"):
+        voice.words.teach("other", recordings, "16000")
+
+
+@pytest.mark.parametrize("given", ["take.wav", b"samples", Path("take.wav")])
+def test_one_recording_is_given_in_a_list(voice, given):
+    with pytest.raises(RecordingRefused, match=r"a list of them is taken. Give a list"):
+        voice.words.teach("lumos", given)
+
+
+def test_a_file_of_more_than_a_minute_is_no_recording_of_a_word(voice, tmp_path):
+    soundfile.write(tmp_path / "hour.wav", np.tile(say("katam"), 80), 16_000)
+    with pytest.raises(RecordingRefused, match=r"recording 1: .*hour.wav is longer than 60 s"):
+        voice.words.teach("lumos", [tmp_path / "hour.wav"])
+
+
+@pytest.mark.parametrize("name", ["\u200b", "LEFT", "Zero"])
+def test_a_name_is_seen_and_none_of_a_command(voice, name):
+    with pytest.raises(WordRefused):
+        voice.words.teach(name, [say("katam")])
 
 
 @pytest.mark.parametrize("count", [0, 6])

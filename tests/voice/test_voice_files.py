@@ -129,6 +129,26 @@ def test_damage_further_on_is_found_on_the_way(recording, kind):
         list(blocks)
 
 
+@pytest.mark.parametrize("kind", ["wav", "ogg"])
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
+def test_a_file_whose_end_is_missing_is_damaged(recording, kind, share):
+    """libsndfile would read what is there and say nothing."""
+    path = recording(np.random.default_rng(0).normal(0, 0.1, 160_000), 16_000, f"recording.{kind}")
+    assert sum(map(len, read_audio(path))) == 160_000
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    assert "is damaged: its end is missing" in refused(path)
+
+
+@pytest.mark.parametrize("said", [0, 0xFFFFFFFF])
+def test_a_recorder_that_did_not_know_the_length_is_believed(recording, said):
+    path = recording(voice(0.5))
+    content = bytearray(path.read_bytes())
+    content[4:8] = said.to_bytes(4, "little")
+    path.write_bytes(content)
+    assert sum(map(len, read_audio(path))) == 8000
+
+
 @pytest.mark.parametrize(("value", "what"), [(np.nan, "not numbers"), (3000.0, "up to 3000")])
 def test_values_that_are_no_audio_name_their_file(recording, value, what):
     path = recording(np.full(100, value), subtype="FLOAT")

@@ -95,8 +95,8 @@ def test_words_of_the_users_own_are_not_learned(phone):
     """The model has no label for them, and what they are is nobody's business."""
     before = [recording.id for recording in phone.lessons.select(None, 100)]
     phone.keep("lumos", TAUGHT, say("katam"))
-    phone.keep("lumos", CONFIRMED, say("katam", 1))
-    phone.keep("lumos", CORRECTED, say("katam", 2))
+    phone.keep("lumos", CONFIRMED, say("katam", 11))
+    phone.keep("lumos", CORRECTED, say("katam", 12))
     assert [recording.id for recording in phone.lessons.select(None, 100)] == before
 
 

@@ -16,7 +16,8 @@ Sans-IO: blocks in, segments out. A frame of 10 ms is speech if two judges agree
 
 A segment begins with a few such frames and ends when there was none for the hangover. Where a noise is taken for
 speech, or somebody else goes on speaking, that may be long after a word; so what was said so far can be had in every
-pause, too: when for a while it was clearly less loud than just before.
+pause, too: when for a while it was clearly less loud than just before, be it near the background or far below the
+loudest, since a noise that is new is no background yet.
 """
 
 from __future__ import annotations
@@ -40,11 +41,14 @@ _FORGET = 0.1  # dB a frame by which the loudest is forgotten
 _QUIETEST = -62.0  # dBFS: nothing below it is speech
 _AGGRESSIVENESS = 2  # of the WebRTC detector, 0 to 3: 3 cuts into the beginnings of words and misses quiet ones
 
-# Found on commands by speakers of the base's training, over noises of it; they hardly matter.
+# Found on commands by speakers of the base's training, over noises of it.
 _PAUSE_SHARE = 0.4  # of the way, in dB, from the background to the loudest: what is below it is a pause
-_PAUSE_DROP = 9.0  # dB below the loudest: likewise, where a noise that is new is no background yet
-_PAUSE_SMOOTHED = 5  # frames whose level is averaged for that
-_LOOKS = 3  # in a pause, at most
+_FALL, _RISE_AGAIN = (
+    9.0,
+    6.0,
+)  # dB: a level so far below the loudest is a pause, too, until it is so far above its least
+_SMOOTHED = 5  # frames whose level is averaged for that
+LOOKS = 3  # in a pause, at most
 
 _EDGES = (1, 5, 10, 20, 40)  # the first bins of the bands, of 100 Hz each; the last one ends at 8 kHz
 _QUANTILE = 0.3
@@ -99,7 +103,7 @@ class VoiceActivity:
     def __init__(
         self,
         *,
-        hangover: float = 0.18,
+        hangover: float = 0.16,
         pre_roll: float = 0.2,
         shortest: float = 0.1,
         pause: float = 0.0,
@@ -131,6 +135,8 @@ class VoiceActivity:
         self._silence = 0  # frames since the last one of speech, in a segment
         self._peak = -np.inf  # dBFS, the loudest that was just said, smooth
         self._pausing = 0  # frames since it was about as loud
+        self._fall = _Fall()
+        self._unseen = 0  # frames since the last look
         self._onset = 0  # position in `_frames` from which on the segment counts
         self._place = 0  # in the stream, of the first of `_frames`; samples
         self._frames: list[Audio] = []  # what may become part of a segment
@@ -190,14 +196,19 @@ class VoiceActivity:
 
     def _paused(self) -> Segment | None:
         """The segment so far, a few times in every pause: what comes after a word may make it clearer."""
-        level = fmean(self._levels[-_PAUSE_SMOOTHED:])
+        level = fmean(self._levels[-_SMOOTHED:])
         self._peak = max(level, self._peak - _FORGET)
         background = self._background.level
         loud = level > background + _PAUSE_SHARE * (self._peak - background)
         self._loud[-1] = loud
-        self._pausing = 0 if loud and level > self._peak - _PAUSE_DROP else self._pausing + 1
-        looks, rest = divmod(self._pausing, self._pause)
-        return self._segment(len(self._frames), self._pausing) if not rest and 1 <= looks <= _LOOKS else None
+        self._pausing = 0 if loud else self._pausing + 1
+        pause = max(self._pausing, self._fall.follow(level, LOOKS * self._pause))
+        looks, rest = divmod(pause, self._pause)
+        self._unseen += 1
+        if rest or not 1 <= looks <= LOOKS or self._unseen < self._pause:
+            return None
+        self._unseen = 0
+        return self._segment(len(self._frames), pause)
 
     def _begin(self) -> None:
         """Into a segment, if the last frames are speech."""
@@ -205,7 +216,7 @@ class VoiceActivity:
         recent = self._speech[-among:]
         if sum(recent) >= needed:
             self._speaking, self._silence = True, 0
-            self._peak, self._pausing = -np.inf, 0
+            self._peak, self._pausing, self._fall = -np.inf, 0, _Fall()
             onset = len(self._speech) - len(recent) + recent.index(True)
             self._drop(max(0, onset - self._pre_roll))
             self._onset = min(onset, self._pre_roll)
@@ -242,12 +253,29 @@ class VoiceActivity:
         pcm = np.concatenate(self._frames[:end])
         onset, offset = (self._place + int(frame) * FRAME for frame in (places[0], places[-1] + 1))
         speech &= self._loud[:end]
-        given = self._place + sum(map(len, self._frames))
+        given = self._place + (len(self._frames) - 1) * FRAME + len(self._frames[-1])
         return Segment(self._place, self._place + len(pcm), onset, offset, pcm, speech, not pause, given)
 
     def _drop(self, frames: int) -> None:
         self._place += frames * FRAME
         del self._frames[:frames], self._levels[:frames], self._speech[:frames], self._loud[:frames]
+
+
+class _Fall:
+    """How long ago the level fell far below the loudest that was just said."""
+
+    def __init__(self) -> None:
+        self._peak = -np.inf  # dBFS, of what is said, smooth
+        self._frames = 0
+
+    def follow(self, level: float, most: int) -> int:
+        """Frames since it fell, with one of this level, dBFS; 0 if it has not. After `most`, something else is said."""
+        self._peak -= _FORGET
+        fallen = level <= self._peak - _FALL and self._frames < most
+        self._frames = self._frames + 1 if fallen else 0
+        if not fallen:
+            self._peak = level if level <= self._peak - _FALL else max(level, self._peak)
+        return self._frames
 
 
 class _Background:

@@ -5,6 +5,7 @@ Whatever an app has is turned into that here: integers or floating point, one ch
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -92,9 +93,9 @@ class ResampleStream:
     """
 
     def __init__(self, rate: float) -> None:
-        if not _RATES[0] <= rate <= _RATES[1]:
+        if not (isinstance(rate, Real) and _RATES[0] <= rate <= _RATES[1]):
             raise AudioError(
-                f"audio with {rate} samples a second cannot be used",
+                f"audio with {rate!r} samples a second cannot be used",
                 f"Give the number of samples a second, between {_RATES[0]:,} and {_RATES[1]:,}",
             )
         self.rate = rate

@@ -1,4 +1,7 @@
-"""Audio files as streams: wav, flac, ogg and whatever else libsndfile reads, at any sample rate, of any length."""
+"""Audio files as streams: wav, flac, ogg and whatever else libsndfile reads, at any sample rate, of any length.
+
+And recordings of one word, whether an app has them as samples or as files.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..errors import AudioError, VoiceError
-from .audio import Audio, ResampleStream, needs_extra
+import numpy as np
+from numpy.typing import ArrayLike
 
+from ..errors import AudioError, VoiceError
+from .audio import RATE, Audio, ResampleStream, needs_extra
+
+Recorded = ArrayLike | str | os.PathLike[str]
+"""A recording of one word: samples, as `as_audio` takes them, or the path of an audio file."""
+
+_LONGEST = 60  # seconds of a recording with one word in it
+_PAGE = 1 << 16  # bytes at the end of an ogg file in which its last page begins
 _BLOCK = 0.1  # seconds of a file that are read at once
 _ADVICE = "Give a recording as wav, flac or ogg"
 _AGAIN = "Record or export it again"
@@ -49,6 +60,31 @@ def read_audio(source: str | os.PathLike[str] | BinaryIO) -> Iterator[Audio]:
     with _naming(name):
         stream = ResampleStream(file.samplerate)
     return _blocks(file, name, stream, soundfile.SoundFileError)
+
+
+def recorded(recording: Recorded, rate: int = RATE) -> Audio:
+    """A recording of one word as audio.
+
+    Args:
+        recording: samples, or the path of a file.
+        rate: of the samples, Hz; a file knows its own.
+
+    Raises:
+        AudioError: as `read_audio` and `as_audio` do; or the file goes on for more than a minute.
+        VoiceError: a package that is needed to read files, or another rate, is not installed.
+    """
+    if isinstance(recording, (str, os.PathLike)):
+        blocks, seconds = [], 0.0
+        for block in read_audio(recording):
+            blocks.append(block)
+            seconds += len(block) / RATE
+            if seconds > _LONGEST:
+                raise AudioError(
+                    f"{os.fspath(recording)} is longer than {_LONGEST} s", "Give a recording with one word in it"
+                )
+        return np.concatenate(blocks)
+    stream = ResampleStream(rate)
+    return np.concatenate((stream.feed(recording), stream.flush()))
 
 
 def _blocks(file: Any, name: str, stream: ResampleStream, failure: type[Exception]) -> Iterator[Audio]:
@@ -105,18 +141,42 @@ def _name(source: str | os.PathLike[str] | BinaryIO) -> str:
 
 
 def _require_file(path: Path, name: str) -> None:
-    """The reasons that libsndfile would only call a system error or an unknown format."""
+    """The reasons that libsndfile would only call a system error or an unknown format, or does not mind."""
     try:
         with path.open("rb") as file:
-            empty = not file.read(1)
+            head = file.read(12)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _PAGE))
+            tail = file.read(_PAGE)
     except FileNotFoundError as error:
         raise AudioError(f"there is no file {name}", "Look at its name and folder") from error
     except IsADirectoryError as error:
         raise AudioError(f"{name} is a folder", "Name a file in it") from error
     except OSError as error:
         raise AudioError(f"{name} cannot be opened: {error.strerror}", "Look at who may read it") from error
-    if empty:
+    if not head:
         raise AudioError(f"{name} holds no audio: it is an empty file", "Record it again")
+    if _cut_off(head, size, tail):
+        raise AudioError(f"{name} is damaged: its end is missing", _AGAIN)
+
+
+def _cut_off(head: bytes, size: int, tail: bytes) -> bool:
+    """Whether the end of a wav or ogg file is missing, by what these formats say of their length.
+
+    A wav file begins with its size less 8; a recorder that could not know it writes 0 or all ones. A page of an ogg
+    file has flags in its byte 5, of which 4 is for the last one; in byte 26 how many bytes follow that say, summed up,
+    how long the rest is (RFC 3533).
+    """
+    if head[:4] == b"RIFF" and head[8:] == b"WAVE":
+        said = int.from_bytes(head[4:8], "little")
+        return said not in (0, 0xFFFFFFFF) and said + 8 > size + 1  # the padding after an odd length may be left out
+    if head[:4] == b"OggS":
+        page = tail[max(0, tail.rfind(b"OggS")) :]
+        if len(page) < 27:
+            return True
+        table = page[27 : 27 + page[26]]
+        return not page[5] & 4 or len(page) < 27 + page[26] + sum(table)
+    return False
 
 
 def _reason(error: Exception) -> str:

@@ -97,6 +97,8 @@ class Recordings:
     def add(self, word: str | None, kind: Kind, features: Features) -> int:
         """Keep something that was said just now; its id. What is past a limit goes at the same time.
 
+        An example of the very same sound is replaced: what the user says of it last holds, and counts once.
+
         Args:
             word: name of a word of the user's or of a base command; None for what was rejected, and only for that.
             kind: what the user made of it.
@@ -123,6 +125,9 @@ class Recordings:
                     "voice learning is switched off, so nothing that is said is kept", "Switch it on and say it again"
                 )
             now = self._clock.now()
+            if kind is not Kind.TAUGHT:
+                for _, blob in rows:
+                    self._store.execute("DELETE FROM recordings WHERE kind <> 'taught' AND features = ?", (blob,))
             ids = [
                 int(
                     self._store.execute(

@@ -23,6 +23,7 @@ _SILENT = 0.002  # peak below which nothing was recorded
 _QUIET, _LOUD, _SHARE = 0.1, 0.97, 0.35  # quantiles of the level, and where between them a word begins and ends
 _DEPTH = np.float32(5)  # below the loud frames, at least: about 20 dB
 _NO_ROOM = float(np.log(FLOOR)) + 0.3  # mean level of the quiet frames, below which there is none
+_STEADY = 0.45  # of the mean log-mel level, 2 dB: white noise has 0.4, people's words have 0.56 or more
 _MARGIN = 2  # frames kept around a word
 
 
@@ -57,6 +58,12 @@ class SpokenSound:
     def gated(self) -> bool:
         """Whether there is no room around the word: silence, as from a microphone that suppresses noise."""
         return float(np.quantile(self.features, _QUIET, axis=0).mean()) < _NO_ROOM
+
+    @property
+    def steady(self) -> bool:
+        """Whether its level hardly changes, from its quiet frames to its loud ones: whatever it is, it is no word."""
+        low, high = np.quantile(self.features.mean(axis=1), (_QUIET, _LOUD))
+        return bool(high - low < _STEADY)
 
     def word(self) -> slice:
         """Where in the features the word is, by level; all of them if the level hardly changes."""

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from hushfold_format.logmel import BANDS, Features
 
 from ..errors import AudioError, RecordingRefused, WordRefused
-from .audio import as_audio
+from .audio import RATE
+from .files import Recorded, recorded
 from .matching import distances
 from .recognition import THRESHOLD, KnownWord, away
 from .recordings import MOST_TAUGHT, Kind, Recordings
@@ -31,6 +32,9 @@ MOST_WORDS = 100
 _FORMAT = "hushfold-spoken-words/1"
 _LARGEST = 64 * 2**20  # bytes of an export
 _NOT_IN_NAMES = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of control characters, half characters, line ends
+
+_INVISIBLE = {"Cf", "Cn", "Zs"}  # of format characters, what is no character, and spaces
+_LOUDEST = 50.0  # of a log-mel feature, either way: none that is made of sound comes near
 
 
 class SpokenWord(NamedTuple):
@@ -66,13 +70,15 @@ class SpokenWords:
     def __init__(self, recordings: Recordings, repertoires: Repertoires) -> None:
         self._recordings, self._repertoires = recordings, repertoires
 
-    def teach(self, name: str, recordings: Sequence[ArrayLike]) -> Taught:
+    def teach(self, name: str, recordings: Sequence[Recorded], rate: int = RATE) -> Taught:
         """Learn a word, or know one better: of each at most the newest five recordings are kept.
 
         Args:
             name: what the app is told when the word is recognised; any text of one line.
-            recordings: 1 to 5, each with the word once, as `as_audio` takes them, at 16 kHz. What is given twice, or
-                was before, counts once.
+            recordings: 1 to 5, each with the word once: samples, as `as_audio` takes them, or paths of files. What is
+                given twice, or was before, counts once. Three are much better than one, by which many other words of
+                the user are taken for this one.
+            rate: of the samples, Hz.
 
         Raises:
             RecordingRefused: a recording that no word can be learned from, and which one; nothing was learned.
@@ -80,9 +86,11 @@ class SpokenWords:
             VoiceError: voice learning is switched off.
         """
         name = self._checked(name)
+        if isinstance(recordings, (str, bytes, os.PathLike)):
+            raise RecordingRefused("one recording was given where a list of them is taken", "Give a list: [recording]")
         if not 1 <= len(recordings) <= MOST_TAUGHT:
             raise RecordingRefused(f"{len(recordings)} recordings were given", f"Teach a word with 1 to {MOST_TAUGHT}")
-        sounds = [self._sound(number, pcm) for number, pcm in enumerate(recordings)]
+        sounds = [self._sound(number, pcm, rate) for number, pcm in enumerate(recordings)]
         self._add({name: [sound.features for sound in sounds]})
         return self._taught(name, sounds)
 
@@ -140,24 +148,30 @@ class SpokenWords:
 
     def _checked(self, name: str) -> str:
         name = name.strip()
-        if not 1 <= len(name) <= LONGEST_NAME or any(unicodedata.category(letter) in _NOT_IN_NAMES for letter in name):
+        kinds = {unicodedata.category(letter) for letter in name}
+        if len(name) > LONGEST_NAME or kinds.intersection(_NOT_IN_NAMES) or kinds <= _INVISIBLE:
             raise WordRefused(f"{name!r} is no name", f"Give one line of 1 to {LONGEST_NAME} characters")
-        if name in self._repertoires.labels:
+        if name.casefold() in map(str.casefold, self._repertoires.labels):
             raise WordRefused(
                 f"{name!r} is known without being taught",
                 "Correct it where it is not recognised, or choose another name",
             )
         return name
 
-    def _sound(self, number: int, pcm: ArrayLike) -> SpokenSound:
+    def _sound(self, number: int, recording: Recorded, rate: int) -> SpokenSound:
         try:
-            sound = SpokenSound.of(as_audio(pcm))
+            sound = SpokenSound.of(recorded(recording, rate))
         except AudioError as error:
             raise RecordingRefused(f"recording {number + 1}: {error.message}", error.advice) from error
         word = sound.word()
         if word.stop - word.start < SHORTEST:
             raise RecordingRefused(
                 f"recording {number + 1} has {10 * (word.stop - word.start)} ms of sound, too little for a word",
+                "Record it again, with a little silence before and after",
+            )
+        if sound.steady:
+            raise RecordingRefused(
+                f"recording {number + 1} has no word in it: it is as loud all the time, like a hum or a tone",
                 "Record it again, with a little silence before and after",
             )
         return sound
@@ -201,7 +215,7 @@ def _parsed(content: bytes) -> dict[str, list[Features]]:
         document = json.loads(content)
         if document["format"] != _FORMAT:
             raise refused
-        return {
+        words = {
             name: [
                 np.frombuffer(base64.b64decode(each, validate=True), "<f2").reshape(-1, BANDS).astype(np.float32)
                 for each in recordings
@@ -210,3 +224,7 @@ def _parsed(content: bytes) -> dict[str, list[Features]]:
         }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise refused from error
+    for features in (each for recordings in words.values() for each in recordings):
+        if len(features) < SHORTEST or not (np.abs(features) <= _LOUDEST).all():
+            raise refused
+    return words

@@ -2,8 +2,8 @@
 
 A segment of speech is looked at in the pauses in it and when it has ended (`activity`). In a pause a word is told at
 once if it is recognised with certainty, and else if two looks in a row agree: what is half of a word, or sounds like
-one for a moment, seldom is either. What is recognised only long after it was said is not told: who is waiting has
-said it again, or has gone on.
+one for a moment, seldom is either. What is recognised only long after the speech that it was in has ended is not told:
+who is waiting has said it again, or has gone on.
 
 A command stands alone: whoever means it says nothing else just before. In a conversation "right" and "one" are said all
 the time, and many words that sound like a command; so one that is not alone has to be more certain yet. Words of the
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from numpy.typing import ArrayLike
 
 from ..errors import AudioError
-from .audio import RATE, Audio, ResampleStream
+from .audio import RATE, Audio, ResampleStream, as_audio
 from .level import LevelMeter
 from .recognition import Heard
 from .sound import SpokenSound
@@ -27,13 +27,12 @@ if TYPE_CHECKING:
     from .activity import Segment
 
 REFRACTORY = 0.5  # seconds after a detection in which the same word is not detected again
-PROMPT = 0.24  # seconds after the end of a word in which it is told, or never: with blocks of 20 ms, a quarter of one
+LATEST = 0.24  # seconds after the end of speech in which its word is told, or never: three looks
 CERTAIN = 0.82  # score, 1.5 logits above the threshold
 AMID = 0.9  # likewise, 2.2 logits: of a command amid other speech
 
 # Chosen on commands by speakers of the base's training, among words by those on whom its thresholds were chosen.
 _PAUSE = 0.08  # seconds of a pause from one look to the next
-_HANGOVER = 2 * _PAUSE  # seconds without speech that end a segment
 _APART = round(0.4 * RATE)  # samples without speech before a command that stands alone
 _ALONE = round(1.2 * RATE)  # samples of the longest one
 _LEAST = RATE // 10  # samples of speech that a word takes
@@ -46,7 +45,7 @@ class Detection(NamedTuple):
     Attributes:
         word: a command of the base, or the name of a word that was taught.
         score: 0.5 to 1; how sure it is.
-        start, end: seconds since the stream began, of the speech.
+        start, end: seconds since the stream began, of the speech: where a noise is taken for more of it, that counts.
         own: whether it was recognised by recordings of the user.
         sound: for `Voice.confirm` and `Voice.correct`.
     """
@@ -62,8 +61,9 @@ class Detection(NamedTuple):
 class VoiceStream:
     """Sound that comes in blocks of any size. For one thread.
 
-    A word is given out at most `PROMPT` seconds after its end, most of them after 0.1 s. The same word is not given out
-    twice within `REFRACTORY` seconds.
+    A word is given out at most `LATEST` seconds of sound after the end that its detection names, most of them after 0.1
+    s; the rest of the block that has it, and for other rates the resampler's 40 ms, come on top. The same word is not
+    given out twice within `REFRACTORY` seconds.
 
     Args:
         recognise: what a sound with one word in it says.
@@ -73,7 +73,7 @@ class VoiceStream:
         from .activity import VoiceActivity
 
         self._recognise = recognise
-        self._activity = VoiceActivity(pause=_PAUSE, hangover=_HANGOVER)
+        self._activity = VoiceActivity(pause=_PAUSE)
         self._meter = LevelMeter()
         self._rate = RATE
         self._resampler = ResampleStream(RATE)
@@ -107,7 +107,7 @@ class VoiceStream:
         Raises:
             AudioError: this is no sound.
         """
-        before = []
+        block, before = as_audio(block), []
         if rate != self._rate:
             resampler = ResampleStream(rate)
             before = self._heard(self._resampler.flush())
@@ -126,27 +126,20 @@ class VoiceStream:
         return self._detected(self._activity.feed(audio))
 
     def _detected(self, segments: Sequence[Segment]) -> list[Detection]:
-        found = []
-        for segment in segments:
-            detection = self._word_in(segment)
-            if detection and detection.start - self._last.get(detection.word, -REFRACTORY) >= REFRACTORY:
-                self._last[detection.word] = detection.end
-                found.append(detection)
-        return found  # a repetition too soon was heard, and is not told
+        return [detection for segment in segments if (detection := self._word_in(segment))]
 
     def _word_in(self, segment: Segment) -> Detection | None:
         """The word in what of a segment has not been told."""
         onset = segment.onset_after(self._told) if segment.start < self._told else segment.onset
-        if onset is None or segment.offset - onset < _LEAST:
+        if onset is None or segment.offset - onset < _LEAST or segment.given - segment.offset > LATEST * RATE:
             return None
-        prompt = segment.given - segment.offset <= PROMPT * RATE
         alone = onset - self._chatter >= _APART and segment.offset - onset <= _ALONE
         start = max(segment.start, self._told)
         try:
             sound = SpokenSound.of(segment.pcm[start - segment.start :])
         except AudioError:
             return None
-        heard = self._recognise(sound) if prompt else None
+        heard = self._recognise(sound)
         if heard and not (heard.own or alone or heard.score >= AMID):
             heard = None
         if not segment.ended and (heard is None or heard.score < CERTAIN):
@@ -158,5 +151,8 @@ class VoiceStream:
             if segment.start >= self._told or segment.offset - onset >= _APART:
                 self._chatter = segment.offset
             return None
+        if onset / RATE - self._last.get(heard.word, -REFRACTORY) < REFRACTORY:
+            return None  # too soon: its echo; or its repetition, which will be heard without what is before it
         self._told = segment.end
+        self._last[heard.word] = segment.offset / RATE
         return Detection(heard.word, heard.score, onset / RATE, segment.offset / RATE, heard.own, sound)

@@ -10,16 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from numpy.typing import ArrayLike
-
 from hushfold_format import VoiceFiles
 
 from ..clock import Clock
 from ..errors import AudioError, WordRefused
 from ..model import Vector
 from ..store import Store
-from .audio import RATE, as_audio
+from .audio import RATE, Audio
 from .commands import CommandTrial
+from .files import Recorded, read_audio, recorded
 from .recognition import Recogniser
 from .recordings import Kind, Recordings
 from .repertoire import Repertoires
@@ -64,13 +63,17 @@ class Voice:
         """Recognise with other weights from now on; the user's recordings are tried anew on them. Raises ModelError."""
         self._repertoires.serve(Recogniser(self._files, vector))
 
-    def recognise(self, recording: ArrayLike) -> Detection | None:
+    def recognise(self, recording: Recorded, rate: int = RATE) -> Detection | None:
         """The word in a recording with one word in it; None if it is none that is known here, or silence.
+
+        Args:
+            recording: samples, as `as_audio` takes them, or the path of a wav, flac or ogg file.
+            rate: of the samples, Hz.
 
         Raises:
             AudioError: what was given is no sound.
         """
-        audio = as_audio(recording)
+        audio = recorded(recording, rate)
         try:
             sound = SpokenSound.of(audio)
         except AudioError:
@@ -102,16 +105,21 @@ class Voice:
                 yield from stream.feed(block)
 
     def read(self, path: Path | str) -> Iterator[Detection]:
-        """What is said in a file: wav, flac or ogg. Raises AudioError if it cannot be read."""
-        from .files import read_audio
+        """What is said in a file: wav, flac or ogg. Raises AudioError if it cannot be read; what is damaged further on,
+        when the reading comes to it."""
+        return self._read(self.stream(), read_audio(path))
 
-        stream = self.stream()
-        for block in read_audio(path):
+    @staticmethod
+    def _read(stream: VoiceStream, blocks: Iterator[Audio]) -> Iterator[Detection]:
+        for block in blocks:
             yield from stream.feed(block)
         yield from stream.flush()
 
     def confirm(self, detection: Detection) -> CommandTrial | None:
-        """The detection was right: the user's way of saying it is kept. Raises WordRefused as `correct` does."""
+        """The detection was right: the user's way of saying it is kept. Raises WordRefused as `correct` does.
+
+        What was said of a detection last holds, and counts once, here and in `correct`.
+        """
         return self._keep(detection.word, Kind.CONFIRMED, detection.sound)
 
     def correct(self, detection: Detection, word: str | None) -> CommandTrial | None:

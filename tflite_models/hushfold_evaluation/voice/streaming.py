@@ -9,7 +9,7 @@
     found      percent of the commands that were told as what they are
     alarms     base words that were told where no command was said
 
-The stream has commands by speakers whom the base was not trained on, among running speech and noise (`composing`), and
+The stream has commands, by speakers whom the base was not trained on (`measuring`), among running speech and noise, and
 words are taught before it begins, so that they are compared, too.
 """
 
