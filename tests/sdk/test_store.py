@@ -232,6 +232,12 @@ def test_a_folder_that_cannot_be_used_is_reported(tmp_path):
         Store(tmp_path / "file" / "phone" / "store.db", KEY)
 
 
+def test_a_store_that_may_not_be_written_says_so(store):
+    store.execute("PRAGMA query_only = ON")
+    with pytest.raises(StoreError, match=r"cannot be written: .*readonly.*\. Let this user write the file"):
+        store.add_message("hello", 1.0)
+
+
 def test_a_closed_store_says_so(store):
     store.close()
     store.close()

@@ -43,10 +43,7 @@ _AGGRESSIVENESS = 2  # of the WebRTC detector, 0 to 3: 3 cuts into the beginning
 
 # Found on commands by speakers of the base's training, over noises of it.
 _PAUSE_SHARE = 0.4  # of the way, in dB, from the background to the loudest: what is below it is a pause
-_FALL, _RISE_AGAIN = (
-    9.0,
-    6.0,
-)  # dB: a level so far below the loudest is a pause, too, until it is so far above its least
+_FALL = 9.0  # dB below the loudest: likewise, until something else is said
 _SMOOTHED = 5  # frames whose level is averaged for that
 LOOKS = 3  # in a pause, at most
 

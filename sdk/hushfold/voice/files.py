@@ -74,11 +74,11 @@ def recorded(recording: Recorded, rate: int = RATE) -> Audio:
         VoiceError: a package that is needed to read files, or another rate, is not installed.
     """
     if isinstance(recording, (str, os.PathLike)):
-        blocks, seconds = [], 0.0
+        blocks, samples = [np.empty(0, np.float32)], 0
         for block in read_audio(recording):
             blocks.append(block)
-            seconds += len(block) / RATE
-            if seconds > _LONGEST:
+            samples += len(block)
+            if samples > _LONGEST * RATE:
                 raise AudioError(
                     f"{os.fspath(recording)} is longer than {_LONGEST} s", "Give a recording with one word in it"
                 )
