@@ -85,6 +85,19 @@ def test_a_link_in_place_of_the_key_file_is_refused(path, tmp_path):
         KeyFile(path).key()
 
 
+def test_a_key_that_this_user_may_not_read_is_told_so(tmp_path, monkeypatch):
+    """As root may read everything, the system's answer is given here."""
+    key = KeyFile(tmp_path / "phone.key")
+    key.key()
+
+    def refused(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(KeyUnavailable, match=r"cannot be used: Permission denied\. Let this user read it"):
+        key.key()
+
+
 class MemoryKeyring:
     def __init__(self):
         self.entries = {}

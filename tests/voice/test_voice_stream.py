@@ -5,12 +5,13 @@ import pytest
 from synthetic_speech import RATE, placed, silence, voice
 
 from hushfold.voice import stream as telling
+from hushfold.voice.activity import Segment
 from hushfold.voice.recognition import Heard
-from hushfold.voice.stream import AMID, CERTAIN, LATEST, VoiceStream
+from hushfold.voice.stream import CERTAIN, LATEST, VoiceStream
 
 BLOCK = 320  # samples
-SURER, SURE, UNSURE = (Heard("up", score, own=False) for score in (AMID, CERTAIN, CERTAIN - 0.01))
-OWN, NOT_SURER = UNSURE._replace(own=True), Heard("up", AMID - 0.01, own=False)
+SURER, SURE, UNSURE = (Heard("up", score, own=False) for score in (0.9, CERTAIN, CERTAIN - 0.01))
+OWN, NOT_SURER = UNSURE._replace(own=True), Heard("up", 0.89, own=False)
 
 
 def murmured(seconds, below=22):
@@ -158,6 +159,14 @@ def test_no_word_is_told_later_than_a_quarter_of_a_second_after_its_end(below, h
     found, _ = told(over_a_murmur(*parts), *heard)
     assert found
     assert all(at - detection.end <= 0.25 + 1e-9 for at, detection in found)
+
+
+@pytest.mark.parametrize(("late", "told_at_all"), [(0.0, True), (0.24, True), (0.25, False), (0.5, False)])
+def test_a_segment_that_is_given_later_is_not_listened_to(late, told_at_all):
+    pcm = placed(0.8, (0.2, voice(0.5)))
+    place = round((0.7 + late) * RATE)
+    segment = Segment(0, len(pcm), RATE // 5, round(0.7 * RATE), pcm, np.ones(80, bool), True, place)
+    assert bool(VoiceStream(Said(OWN))._detected([segment])) is told_at_all
 
 
 def test_the_last_look_of_a_pause_is_just_in_time():

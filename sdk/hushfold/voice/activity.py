@@ -133,7 +133,7 @@ class VoiceActivity:
         self._peak = -np.inf  # dBFS, the loudest that was just said, smooth
         self._pausing = 0  # frames since it was about as loud
         self._fall = _Fall()
-        self._unseen = 0  # frames since the last look
+        self._since_look = 0  # frames since the last look
         self._onset = 0  # position in `_frames` from which on the segment counts
         self._place = 0  # in the stream, of the first of `_frames`; samples
         self._frames: list[Audio] = []  # what may become part of a segment
@@ -201,10 +201,10 @@ class VoiceActivity:
         self._pausing = 0 if loud else self._pausing + 1
         pause = max(self._pausing, self._fall.follow(level, LOOKS * self._pause))
         looks, rest = divmod(pause, self._pause)
-        self._unseen += 1
-        if rest or not 1 <= looks <= LOOKS or self._unseen < self._pause:
+        self._since_look += 1
+        if rest or not 1 <= looks <= LOOKS or self._since_look < self._pause:
             return None
-        self._unseen = 0
+        self._since_look = 0
         return self._segment(len(self._frames), pause)
 
     def _begin(self) -> None:

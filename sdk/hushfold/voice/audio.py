@@ -82,7 +82,8 @@ def needs_extra(package: str, what_for: str) -> VoiceError:
 class ResampleStream:
     """A stream of audio at any sample rate, turned into one at 16 kHz (band-limited: soxr, quality HQ).
 
-    What comes out lags by up to 40 ms behind what went in, at rates from 22 to 48 kHz; at 16 kHz by nothing.
+    What comes out lags behind what went in: by 14 ms at most at rates from 22 to 96 kHz, 30 at 8 kHz; at 16 kHz by
+    nothing.
 
     Args:
         rate: samples a second of what is fed, 4,000 to 768,000.
@@ -105,7 +106,9 @@ class ResampleStream:
                 import soxr
             except ModuleNotFoundError as error:
                 raise needs_extra("soxr", f"audio at {rate:g} Hz") from error
-            self._stream = soxr.ResampleStream(rate, RATE, 1, dtype="float32", quality="HQ")
+            # The engine for variable rates, since the other one works in blocks, and lags three to four times as much.
+            # Its sound is 0.1 ms later.
+            self._stream = soxr.ResampleStream(rate, RATE, 1, dtype="float32", quality="HQ", vr=True)
 
     def feed(self, block: ArrayLike) -> Audio:
         """What is ready at 16 kHz after this block, any that `as_audio` takes; may be empty. Raises what it does."""

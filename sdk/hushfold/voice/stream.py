@@ -62,7 +62,7 @@ class VoiceStream:
     """Sound that comes in blocks of any size. For one thread.
 
     A word is given out at most `LATEST` seconds of sound after the end that its detection names, most of them after 0.1
-    s; the rest of the block that has it, and for other rates the resampler's 40 ms, come on top. The same word is not
+    s; the rest of the block that has it, and at other rates the resampler's lag, come on top. The same word is not
     given out twice within `REFRACTORY` seconds.
 
     Args:
@@ -107,9 +107,9 @@ class VoiceStream:
         Raises:
             AudioError: this is no sound.
         """
-        block, before = as_audio(block), []
+        before = []
         if rate != self._rate:
-            resampler = ResampleStream(rate)
+            block, resampler = as_audio(block), ResampleStream(rate)  # refused before what was said is taken out
             before = self._heard(self._resampler.flush())
             self._rate, self._resampler = rate, resampler
         return before + self._heard(self._resampler.feed(block))
