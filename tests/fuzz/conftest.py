@@ -11,9 +11,9 @@ import structlog
 BEGIN = time.monotonic()
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def no_log():
-    """Thousands of rounds are nobody's to read."""
+    """Thousands of rounds are nobody's to read; what other tests do is, which run in the same process."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
     structlog.reset_defaults()
